@@ -1,0 +1,101 @@
+"""What all recipes share: the fields of a config, and the arguments behind its file name."""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_defaults() -> ConfigDict:
+    """Every field that a config has, with the values that recipes leave alone. Types are fixed."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            # Weights file or workdir of another network to start from: what fits is taken.
+            "init_from": placeholder(str),
+            # The name and hyper-parameters that `create_model` takes.
+            "model": {},
+            "data": {
+                "source": "div2k",  # photos, folder or div2k
+                "path": placeholder(str),  # folder: the folder(s); div2k: TFDS's data_dir
+                "scales": (2,),
+                "lr_patch_size": 48,  # pixels at the network's input
+                "batch_size": 16,  # of all devices of all processes together
+                "threads": 2,  # that prepare batches
+                "cache_megabytes": 4096,  # of decoded images kept in memory
+            },
+            "train": {
+                "steps": 300_000,
+                "log_every": 100,
+                "eval_every": 1000,
+                "eval_images": 10,  # of the validation images, the first so many
+                "checkpoint_every": 1000,
+                "keep_checkpoints": 2,
+                "accumulate": 1,  # parts that a batch is processed in, to save memory
+                "dtype": "float32",  # of the computation, or bfloat16; parameters stay float32
+                "ema": 0.0,  # decay of an average of the parameters; 0 keeps none
+            },
+            "optimizer": {
+                "name": "adam",  # adam or sgd
+                "learning_rate": 1e-4,
+                "decay_factor": 0.5,  # the rate is multiplied by this ...
+                "decay_every": 0,  # ... every so many updates (0: never) ...
+                "decay_at": (),  # ... and at each of these
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+                "momentum": 0.9,
+                "weight_decay": 0.0,
+                "clip": "none",  # none, adjustable, value or norm
+                "clip_bound": 0.0,
+                "layer_rates": {},  # layer -> factor on its learning rate
+            },
+            "loss": {
+                "name": "l1",  # l1, mse, charbonnier or half_sum_of_squares
+                "scale": 255.0,  # of the values in it: 255 for 0..255, 1 for 0..1
+            },
+        }
+    )
+
+
+def parse_arguments(
+    text: str | None, *, scales: tuple[int, ...] = (), variants: tuple[str, ...] = ()
+) -> dict[str, str | int]:
+    """Reads the arguments behind a config's file name, such as 'x2,baseline,photos'.
+
+    Args:
+        text: words separated by commas, in any order.
+        scales: the scales that the recipe has; x<scale> chooses one.
+        variants: the words that choose a variant of it.
+
+    Returns:
+        What was chosen: 'scale' (int), 'variant', 'source', 'path'.
+
+    Raises:
+        ValueError: an unknown or contradictory argument; the message lists the known ones.
+    """
+    kinds = {f"x{scale}": ("scale", scale) for scale in scales}
+    kinds |= {variant: ("variant", variant) for variant in variants}
+    kinds |= {source: ("source", source) for source in ("photos", "div2k")}
+    known = ", ".join([*kinds, "folder=PATH"])
+    chosen: dict[str, str | int] = {}
+    # A PATH may hold commas itself: several folders.
+    words, has_folder, path = (text or "").partition("folder=")
+    entries = [kinds.get(word) or word for word in words.split(",") if word]
+    if has_folder:
+        entries += [("source", "folder"), ("path", path)]
+    for entry in entries:
+        if isinstance(entry, str):
+            raise ValueError(f"unknown config argument {entry!r}; known are {known}")
+        kind, value = entry
+        if kind in chosen:
+            raise ValueError(f"config arguments {chosen[kind]!r} and {value!r} contradict")
+        chosen[kind] = value
+    if has_folder and not path:
+        raise ValueError("config argument folder= needs a path: folder=PATH")
+    return chosen
+
+
+def choose_data(config: ConfigDict, chosen: dict[str, str | int]) -> None:
+    """Puts the chosen source into a config."""
+    config.data.source = chosen.get("source", config.data.source)
+    if "path" in chosen:
+        config.data.path = chosen["path"]

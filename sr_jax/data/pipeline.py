@@ -1,0 +1,207 @@
+"""Training batches: aligned patches, drawn reproducibly, prepared by tf.data, moved to the devices.
+
+Every random choice is a function of the seed, the step and the row alone. So batch k is the same
+whatever ran before it and however many processes share it, and resuming needs no iterator state.
+"""
+
+import collections
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from sr_jax.data.degradation import network_pair
+from sr_jax.data.sources import ImagePair
+from sr_jax.sharding import global_batch
+
+# First words of the seeds of the three families of random choices.
+_EPOCH, _STEP, _ROW = range(3)
+
+
+class ImageCache:
+    """Decoded images, the least recently used dropped once they take more than `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: collections.OrderedDict = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(
+        self, key: object, make: Callable[[], tuple[np.ndarray, ...]]
+    ) -> tuple[np.ndarray, ...]:
+        """The arrays kept under `key`, made (outside the lock) where they are not."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        arrays = make()
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = arrays
+                self._bytes += _size(arrays)
+            while self._bytes > self._max_bytes:
+                _, dropped = self._entries.popitem(last=False)
+                self._bytes -= _size(dropped)
+        return arrays
+
+
+def _size(arrays: tuple[np.ndarray, ...]) -> int:
+    return sum(array.nbytes for array in arrays)
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Draws the training examples of every step.
+
+    Images are visited in a new random order each epoch; patches and symmetries are uniform.
+    Networks that take an interpolated image get one scale a row, all others one scale a step,
+    because there the scale decides the size of the target.
+
+    Attributes:
+        images: the training images.
+        scales: the scales that are drawn from, uniformly.
+        patch_size: side of the network's input patch: of the LR patch, or, for networks that take
+            an interpolated image, of the patch on the output grid.
+        batch_size: rows of the global batch.
+        seed: a non-negative integer.
+        n_colors: 3, or 1 for luma.
+        interpolated: whether the network takes an image that is already interpolated.
+        cache: decoded images.
+    """
+
+    images: Sequence[ImagePair]
+    scales: tuple[int, ...]
+    patch_size: int
+    batch_size: int
+    seed: int
+    n_colors: int = 3
+    interpolated: bool = False
+    cache: ImageCache = field(default_factory=lambda: ImageCache(2**30))
+
+    def scale(self, step: int) -> int:
+        """The scale of a step, for networks that have one scale a step."""
+        return int(np.random.default_rng((self.seed, _STEP, step)).choice(self.scales))
+
+    def rows(self, step: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows start..stop-1 of the global batch of a step.
+
+        Returns:
+            (inputs, targets), float32 in [0, 1] of shape (rows, p, p, n_colors) and
+            (rows, s * p, s * p, n_colors), s = 1 for an interpolated input.
+
+        Raises:
+            ValueError: an image cannot be read or is smaller than a patch; it is named.
+        """
+        examples = [self._example(step, row) for row in range(start, stop)]
+        inputs, targets = zip(*examples, strict=True)
+        return np.stack(inputs), np.stack(targets)
+
+    def _example(self, step: int, row: int) -> tuple[np.ndarray, np.ndarray]:
+        epoch, position = divmod(step * self.batch_size + row, len(self.images))
+        index = int(_permutation(self.seed, epoch, len(self.images))[position])
+        rng = np.random.default_rng((self.seed, _ROW, step, row))
+        scale = int(rng.choice(self.scales)) if self.interpolated else self.scale(step)
+        image = self.images[index]
+        make = functools.partial(network_pair, image, scale, self.n_colors, self.interpolated)
+        pair = self.cache.get((index, scale), make)
+        size = self.patch_size
+        room = np.array(pair[0].shape[:2]) - size
+        if min(room) < 0:
+            height, width = pair[0].shape[:2]
+            raise ValueError(
+                f"{image.name} is {height}x{width} pixels at the network's input (x{scale}), "
+                f"smaller than data.lr_patch_size {size}: remove it or choose a smaller patch"
+            )
+        top, left = rng.integers(0, room + 1)
+        flips = rng.integers(0, 2, size=3)
+        patches = []
+        for array, factor in zip(pair, (1, 1 if self.interpolated else scale), strict=True):
+            rows = slice(top * factor, (top + size) * factor)
+            columns = slice(left * factor, (left + size) * factor)
+            patches.append(_as_float(symmetry(array[rows, columns], flips)))
+        return patches[0], patches[1]
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    return np.random.default_rng((seed, _EPOCH, epoch)).permutation(length)
+
+
+def symmetry(patch: np.ndarray, flips: Sequence[int]) -> np.ndarray:
+    """One of the 8 symmetries of the square: flip the rows, flip the columns, transpose."""
+    if flips[0]:
+        patch = patch[::-1]
+    if flips[1]:
+        patch = patch[:, ::-1]
+    return patch.swapaxes(0, 1) if flips[2] else patch
+
+
+def _as_float(patch: np.ndarray) -> np.ndarray:
+    return patch.astype(np.float32) / np.float32(255) if patch.dtype == np.uint8 else patch
+
+
+def batches(
+    sampler: PatchSampler, mesh: Mesh, start: int, stop: int, *, threads: int = 2, prefetch: int = 4
+) -> Iterator[dict[str, jax.Array]]:
+    """The global batches of the steps start..stop-1, prepared ahead on the host and the devices.
+
+    Every process prepares its own rows only.
+
+    Args:
+        sampler: what to draw.
+        mesh: the devices that share each batch.
+        start, stop: the steps.
+        threads: threads that prepare batches; more than a few would compete with XLA's on a CPU.
+        prefetch: batches kept ready on the host.
+
+    Yields:
+        {'lr': inputs, 'hr': targets}, global arrays split by rows over the mesh.
+
+    Raises:
+        ValueError: as `PatchSampler.rows`.
+    """
+    import tensorflow as tf  # seconds to import, so only where training needs it
+
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow would take all of the GPUs' memory
+    rows_here = sampler.batch_size // jax.process_count()
+    first_row = jax.process_index() * rows_here
+    failures: list[ValueError] = []
+
+    def prepare(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return sampler.rows(int(step), first_row, first_row + rows_here)
+        except ValueError as error:
+            failures.append(error)  # tf.data would bury it in a traceback of its own
+            raise
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    options.threading.max_intra_op_parallelism = 1
+    dataset = (
+        tf.data.Dataset.range(start, stop)
+        .map(
+            lambda step: tf.numpy_function(prepare, [step], (tf.float32, tf.float32)),
+            num_parallel_calls=threads,
+            deterministic=True,
+        )
+        .prefetch(prefetch)
+        .with_options(options)
+    )
+    ahead: dict[str, jax.Array] | None = None
+    try:
+        for inputs, targets in dataset.as_numpy_iterator():
+            batch = global_batch(mesh, {"lr": inputs, "hr": targets})  # starts the transfer
+            if ahead is not None:
+                yield ahead
+            ahead = batch
+    except tf.errors.OpError:
+        if failures:
+            raise failures[0] from None
+        raise
+    if ahead is not None:
+        yield ahead

@@ -1,0 +1,1 @@
+"""From image to image with a trained network: colour, alpha, range, rounding."""

@@ -1,0 +1,114 @@
+"""A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from sr_jax.imaging.files import from_float, to_float, to_rgb
+from sr_jax.imaging.resize import imresize
+from sr_jax.models import Variables, forward
+from sr_jax.sharding import compiler_options
+
+
+def network_scale(model: nn.Module, asked: int | None) -> int:
+    """The factor by which an image will be upscaled.
+
+    Args:
+        model: the network.
+        asked: what the user asked for, or None.
+
+    Raises:
+        ValueError: the network does not know its scale and none was asked for, or it has another.
+    """
+    scale = model.scale if asked is None else asked
+    if scale is None:
+        raise ValueError("these weights do not say their scale: give --scale")
+    if model.scale not in (None, scale):
+        raise ValueError(f"this network upscales by {model.scale}; --scale asks for {scale}")
+    return scale
+
+
+def run_network(
+    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+) -> np.ndarray:
+    """One low-resolution image through a network, on the network's own colour channels.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        image: (H, W, C) floats in [0, 1], C the network's channels; not interpolated.
+        scale: see `network_scale`.
+
+    Returns:
+        float32 (scale * H, scale * W, C), neither clipped nor rounded.
+    """
+    if model.takes_interpolated:
+        height, width = image.shape[:2]
+        image = imresize(np.asarray(image, np.float64), size=(scale * height, scale * width))
+    return np.asarray(_compiled(model, scale)(variables, image[None].astype(np.float32))[0])
+
+
+@functools.cache
+def _compiled(model: nn.Module, scale: int) -> Callable[[Variables, np.ndarray], jax.Array]:
+    if getattr(model, "padding", None) == "valid":
+        # Trained without padding, such a network would shrink the image.
+        model = model.clone(padding="replicate")
+    step = functools.partial(forward, model, scale=scale)
+    return jax.jit(step, compiler_options=compiler_options())
+
+
+def upscale_rgb(
+    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+) -> np.ndarray:
+    """Upscales a colour image; a luma network gets the luma, and the chroma goes bicubic.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        image: (H, W, 3) RGB floats in [0, 1].
+        scale: see `network_scale`.
+
+    Returns:
+        float (scale * H, scale * W, 3) RGB, neither clipped nor rounded.
+    """
+    if model.n_colors == 3:
+        return run_network(model, variables, image, scale)
+    luma = run_network(model, variables, rgb_to_luma(image), scale)
+    chroma = imresize(rgb_to_ycbcr(image)[..., 1:], scale)
+    return ycbcr_to_rgb(np.concatenate([luma, chroma], axis=-1))
+
+
+def upscale_image(
+    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+) -> np.ndarray:
+    """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
+
+    Grey goes through the network as three equal channels, of which the mean is taken; alpha is
+    upscaled by bicubic interpolation.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        image: uint8 or uint16, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+        scale: see `network_scale`.
+
+    Returns:
+        The same dtype, channels and range, with both sides `scale` times as long.
+    """
+    colour = upscale_rgb(model, variables, to_float(to_rgb(image)), scale)
+    return _in_layout_of(image, from_float(colour, image.dtype), scale)
+
+
+def _in_layout_of(image: np.ndarray, colour: np.ndarray, scale: int) -> np.ndarray:
+    """The upscaled colour of an image in its own layout, with its alpha."""
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels < 3:
+        grey = colour.mean(axis=-1, keepdims=True)
+        colour = np.floor(grey + 0.5).astype(image.dtype)
+    if channels in (2, 4):
+        colour = np.concatenate([colour, imresize(image[..., -1:], scale)], axis=-1)
+    return colour[..., 0] if image.ndim == 2 else colour

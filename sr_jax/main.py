@@ -1,0 +1,65 @@
+"""Trains or evaluates what a config describes.
+
+python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=runs/edsr]
+"""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow only feeds data; keep it quiet
+
+from absl import app, flags
+from ml_collections import config_flags
+from rich.logging import RichHandler
+
+from sr_jax import evaluate, sharding, weights
+from sr_jax.console import run
+from sr_jax.data import sources
+from sr_jax.models import describe_model
+from sr_jax.train import train
+
+FLAGS = flags.FLAGS
+CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
+WORKDIR = flags.DEFINE_string("workdir", None, "Default: runs/<config>-<arguments>.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for several.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
+
+
+def main(_: list[str]) -> None:
+    """Parses and calls."""
+    logging.getLogger().handlers = [RichHandler(show_path=False, log_time_format="%H:%M:%S")]
+    run(_run)
+
+
+def _run() -> None:
+    sharding.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    recipe = config_flags.get_config_filename(FLAGS["config"])
+    workdir = Path(WORKDIR.value or default_workdir(recipe))
+    config = CONFIG.value
+    if MODE.value == "train":
+        train(config, workdir)
+        return
+    model, variables = weights.load(weights.find(workdir))
+    validation = sources.load(
+        config.data.source, "validation", path=config.data.path, scales=config.data.scales
+    )
+    name, _ = describe_model(model)
+    datasets = {config.data.source: validation}
+    scores = evaluate.score_all(datasets, config.data.scales, name, (model, variables))
+    evaluate.write_scores(workdir / "scores.json", scores)
+    evaluate.print_scores(scores)
+
+
+def default_workdir(config: str) -> str:
+    """runs/<config>-<arguments>, from 'configs/<config>.py:<arguments>'."""
+    name, _, arguments = config.partition(":")
+    words = [Path(name).stem, *re.findall(r"[\w.]+", arguments)]
+    return f"runs/{'-'.join(words)}"
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=lambda argv: flags.FLAGS(argv))

@@ -1,0 +1,234 @@
+"""What two or more networks share: convolution, pixel shuffle, upsampler, mean shift, blocks.
+
+Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32 and cast to the
+dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
+
+Initializer = Callable[..., jax.Array]
+
+
+@jax.custom_vjp
+def _conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """'VALID' cross-correlation of (N, H, W, C) with (kh, kw, C, D), stride 1."""
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _conv2d_forward(
+    x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _conv2d(x, kernel), (x, kernel)
+
+
+def _conv2d_backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # Autodiff's convolutions carry permuted dimension numbers. XLA:CPU puts those in order in the
+    # entry computation only, so that in the body of a loop they run 60 to 110 times slower.
+    # Both gradients are therefore written as plain NHWC/HWIO convolutions.
+    x, kernel = saved
+    height, width = kernel.shape[:2]
+    borders = ((0, 0), (height - 1, height - 1), (width - 1, width - 1), (0, 0))
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    grad_x = _conv2d(jnp.pad(cotangent, borders), flipped)
+    grad_kernel = _conv2d(x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3))
+    return grad_x, grad_kernel.transpose(1, 2, 0, 3)
+
+
+_conv2d.defvjp(_conv2d_forward, _conv2d_backward)
+
+
+def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
+    """Stride-1 cross-correlation with a gradient that stays fast inside loops.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (kh, kw, C, D) with odd kh and kw.
+        padding: 'zeros' or 'replicate' keep (H, W); 'valid' gives (H - kh + 1, W - kw + 1).
+
+    Returns:
+        (N, H', W', D) in the dtype of `x`.
+
+    Raises:
+        ValueError: unknown padding.
+    """
+    modes = {"zeros": "constant", "replicate": "edge", "valid": None}
+    if padding not in modes:
+        raise ValueError(f"padding is {padding!r}; known are {', '.join(map(repr, modes))}")
+    kernel = kernel.astype(x.dtype)
+    height, width = kernel.shape[:2]
+    if height == width == 1:  # a matrix product is over twice as fast as a 1x1 convolution
+        return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
+    mode = modes[padding]
+    if mode is not None:
+        borders = ((0, 0), (height // 2, height // 2), (width // 2, width // 2), (0, 0))
+        x = jnp.pad(x, borders, mode=mode)
+    return _conv2d(x, kernel)
+
+
+def uniform_fan_in(fan_in: int) -> Initializer:
+    """Uniform in (-b, b), b = 1 / sqrt(fan_in): PyTorch's default for weights and biases alike."""
+    bound = 1.0 / np.sqrt(fan_in)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Conv(nn.Module):
+    """k x k convolution, stride 1, size kept by default (fact sheet section 0).
+
+    Attributes:
+        features: output channels.
+        kernel_size: k, odd.
+        use_bias: whether a bias is added.
+        padding: 'zeros', 'replicate' or 'valid' (see `conv2d`).
+        kernel_init, bias_init: None takes PyTorch's default, uniform in +-1/sqrt(k * k * C_in).
+        activation: applied to the result, for layers that are repeated.
+    """
+
+    features: int
+    kernel_size: int = 3
+    use_bias: bool = True
+    padding: str = "zeros"
+    kernel_init: Initializer | None = None
+    bias_init: Initializer | None = None
+    activation: Callable[[jax.Array], jax.Array] | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        default = uniform_fan_in(int(np.prod(shape[:3])))
+        y = conv2d(x, self.param("kernel", self.kernel_init or default, shape), self.padding)
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init or default, (self.features,))
+            y = y + bias.astype(x.dtype)
+        return self.activation(y) if self.activation else y
+
+
+class MeanShift(nn.Module):
+    """Subtracts (sign -1) or adds (sign +1) the DIV2K mean: a fixed 1x1 convolution 3 -> 3.
+
+    The kernel and bias are constants, kept as a checkpoint has them and never trained. (The RCAN
+    and SAN repositories train them by an oversight, so their checkpoints may differ from the
+    identity.)
+
+    Attributes:
+        sign: -1 or +1.
+        rgb_range: the value that white has inside the network.
+    """
+
+    sign: int
+    rgb_range: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        mean = np.asarray(DIV2K_MEAN, np.float32)
+        kernel = self.variable("constants", "kernel", lambda: jnp.eye(3)[None, None])
+        bias = self.variable(
+            "constants", "bias", lambda: jnp.asarray(np.float32(self.rgb_range * self.sign) * mean)
+        )
+        # HIGHEST: TF32 would round pixel values to 10 bits.
+        shifted = jnp.einsum(
+            "nhwc,cd->nhwd", x, kernel.value[0, 0].astype(x.dtype), precision=lax.Precision.HIGHEST
+        )
+        return shifted + bias.value.astype(x.dtype)
+
+
+def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
+    """Sub-pixel rearrangement in PyTorch's channel order (Shi et al., CVPR 2016, equation 4).
+
+    Args:
+        x: (N, H, W, C * factor**2); channel c * factor**2 + i * factor + j goes to row
+            factor * h + i, column factor * w + j of channel c. (TensorFlow's depth_to_space
+            orders the channels (i, j, c) instead.)
+        factor: upsampling factor.
+
+    Returns:
+        (N, factor * H, factor * W, C).
+    """
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+    return x.reshape(n, h * factor, w * factor, c // factor**2)
+
+
+class Upsampler(nn.Module):
+    """Sub-pixel upsampler of EDSR, MDSR, RCAN and SAN: convolution and shuffle, no activation.
+
+    One x3 stage for scale 3, log2(scale) stages of x2 for a power of two.
+
+    Attributes:
+        scale: 2, 3, 4 or 8.
+        n_feats: channels in and out.
+    """
+
+    scale: int
+    n_feats: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        stages = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+        if self.scale not in stages:
+            raise ValueError(f"scale is {self.scale}; the sub-pixel upsampler has 2, 3, 4 and 8")
+        for index, factor in enumerate(stages[self.scale]):
+            x = Conv(self.n_feats * factor**2, name=f"conv_{index}")(x)
+            x = pixel_shuffle(x, factor)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """x + res_scale * conv(ReLU(conv(x))), without normalisation (Lim et al., CVPRW 2017, fig. 2c).
+
+    Attributes:
+        n_feats: channels.
+        kernel_size: of both convolutions.
+        res_scale: factor on the residual branch, applied before the addition.
+    """
+
+    n_feats: int
+    kernel_size: int = 3
+    res_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = nn.relu(Conv(self.n_feats, self.kernel_size, name="conv_0")(x))
+        y = Conv(self.n_feats, self.kernel_size, name="conv_1")(y)
+        return x + y * self.res_scale
+
+
+def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
+    """Applies `length` copies of a module in a row, their parameters stacked on a leading axis.
+
+    `lax.scan` keeps the compile time independent of the depth; up to `unroll_up_to` copies are
+    unrolled into straight code, which runs a little faster and still compiles in seconds. The
+    parameters are stored alike in both cases.
+
+    Args:
+        module: a module that maps an array to one of the same shape; its name names the stack.
+        length: number of copies, each with parameters of its own.
+        unroll_up_to: the longest stack that is written out.
+
+    Returns:
+        A function of the array.
+    """
+    stacked = nn.scan(
+        lambda copy, x, _: (copy(x), None),
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        length=length,
+        unroll=length if length <= unroll_up_to else 1,
+    )
+    return lambda x: stacked(module, x, None)[0]

@@ -1,0 +1,48 @@
+"""Pixel losses: functions of a prediction and a target of one shape, to a scalar."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def l1(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean absolute error over all pixels and channels (EDSR section 3.1)."""
+    return jnp.mean(jnp.abs(prediction - target))
+
+
+def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean squared error over all pixels and channels (SRCNN equation 4)."""
+    return jnp.mean(jnp.square(prediction - target))
+
+
+def charbonnier(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean of sqrt(error**2 + 0.001**2), a smooth L1 (Lai et al., CVPR 2017, section 3.3)."""
+    return jnp.mean(jnp.sqrt(jnp.square(prediction - target) + 1e-6))
+
+
+def half_sum_of_squares(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Half the squared error, summed over an image and averaged over the batch (VDSR section 3)."""
+    return 0.5 * jnp.sum(jnp.square(prediction - target)) / prediction.shape[0]
+
+
+LOSSES: dict[str, Loss] = {
+    "l1": l1,
+    "mse": mse,
+    "charbonnier": charbonnier,
+    "half_sum_of_squares": half_sum_of_squares,
+}
+
+
+def get_loss(name: str) -> Loss:
+    """A loss by name; ValueError with the known names for another."""
+    if name not in LOSSES:
+        raise ValueError(f"loss.name is {name!r}; known are {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def psnr(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio in dB of a batch in [0, 1], clipped as an image would be."""
+    return -10 * jnp.log10(mse(jnp.clip(prediction, 0, 1), target))

@@ -1,0 +1,75 @@
+"""What a training step carries from one update to the next."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from sr_jax.sharding import compiler_options, replicated
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a checkpoint must hold for training to go on as if never interrupted.
+
+    Attributes:
+        step: updates done.
+        params: the trainable variables.
+        rest: all other collections, `constants` and `batch_stats`.
+        opt_state: of the optimiser.
+        ema: exponential moving average of `params`; None where the recipe has none.
+    """
+
+    step: jax.Array
+    params: Any
+    rest: dict[str, Any]
+    opt_state: optax.OptState
+    ema: Any
+
+    def variables(self) -> dict[str, Any]:
+        """The variables to evaluate and to ship: the averaged parameters where there are any."""
+        return {"params": self.params if self.ema is None else self.ema, **self.rest}
+
+
+def create_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    seed: int,
+    ema: bool,
+    start_from: dict[str, Any] | None = None,
+) -> TrainState:
+    """Initialises a network and its optimiser directly on the devices of the mesh.
+
+    Args:
+        model: the network.
+        optimizer: the optimiser.
+        mesh: where the state shall live, replicated.
+        seed: of the initial parameters.
+        ema: whether an average of the parameters is kept.
+        start_from: parameters that replace the initial ones, by path; shapes must agree.
+
+    Returns:
+        The state of step 0.
+    """
+
+    def create(key: jax.Array, start_from: dict[str, Any]) -> TrainState:
+        variables = dict(model.init(key, jnp.zeros((1, 24, 24, model.n_colors))))
+        flat = flax.traverse_util.flatten_dict(variables, sep="/")
+        variables = flax.traverse_util.unflatten_dict({**flat, **start_from}, sep="/")
+        params = variables.pop("params")
+        return TrainState(
+            step=jnp.zeros([], jnp.int32),
+            params=params,
+            rest=variables,
+            opt_state=optimizer.init(params),
+            ema=params if ema else None,
+        )
+
+    init = jax.jit(create, out_shardings=replicated(mesh), compiler_options=compiler_options())
+    return init(jax.random.key(seed), start_from or {})

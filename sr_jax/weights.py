@@ -1,0 +1,115 @@
+"""Weights files: safetensors that name their own architecture and hyper-parameters.
+
+A file holds every variable under its path ("params/head/kernel") and, in the metadata, the name
+and the hyper-parameters that `create_model` takes. It can be loaded with no config at hand, and
+loading never runs code.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from sr_jax.imaging.files import write_bytes
+from sr_jax.models import Variables, create_model, describe_model
+
+FORMAT = "sr_jax-1"
+
+
+def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
+    """Writes a network and its variables to a safetensors file, whole or not at all.
+
+    Args:
+        path: the file; parent folders are made.
+        model: the network.
+        variables: its variables, all collections.
+    """
+    name, hyperparameters = describe_model(model)
+    flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
+    tensors = {key: np.ascontiguousarray(jax.device_get(value)) for key, value in flat.items()}
+    metadata = {
+        "format": FORMAT,
+        "architecture": name,
+        "hyperparameters": json.dumps(hyperparameters),
+    }
+    write_bytes(path, safetensors.numpy.save(tensors, metadata))
+
+
+def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Reads a weights file.
+
+    Args:
+        path: a file that `save` wrote.
+
+    Returns:
+        (model, variables): the network that the file names, and its variables as jax arrays.
+
+    Raises:
+        ValueError: no such file, not a safetensors file, no sr_jax metadata, or tensors that are
+            missing, unexpected or of another shape than the network's (all are listed).
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ValueError(f"no weights file {path}") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "
+            "make a weights file of it with `sr-jax convert`"
+        )
+    model = create_model(metadata["architecture"], **json.loads(metadata["hyperparameters"]))
+    check_variables(path, model, flat)
+    variables = {key: jnp.asarray(value) for key, value in flat.items()}
+    return model, flax.traverse_util.unflatten_dict(variables, sep="/")
+
+
+def variable_shapes(model: nn.Module) -> Variables:
+    """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
+    side = 24  # large enough for every network and divisible by every scale
+    images = jnp.zeros((1, side, side, model.n_colors))
+    return jax.eval_shape(model.init, jax.random.key(0), images)
+
+
+def check_variables(source: str | Path, model: nn.Module, flat: dict[str, np.ndarray]) -> None:
+    """Raises one ValueError that lists all tensors that do not fit the network."""
+    expected = flax.traverse_util.flatten_dict(dict(variable_shapes(model)), sep="/")
+    problems = [f"missing {key}" for key in sorted(expected.keys() - flat.keys())]
+    problems += [f"unexpected {key}" for key in sorted(flat.keys() - expected.keys())]
+    problems += [
+        f"{key} has shape {flat[key].shape}, expected {expected[key].shape}"
+        for key in sorted(expected.keys() & flat.keys())
+        if flat[key].shape != expected[key].shape
+    ]
+    if problems:
+        name, _ = describe_model(model)
+        raise ValueError(f"{source} does not fit the network {name}: {'; '.join(problems)}")
+
+
+def find(model: str | Path) -> Path:
+    """The weights file that a user's `--model` names: a file, or a workdir that holds one.
+
+    Raises:
+        ValueError: neither; the message says what to do.
+    """
+    path = Path(model)
+    if path.is_dir():
+        path = path / "weights.safetensors"
+        if not path.exists():
+            raise ValueError(
+                f"{model} holds no weights.safetensors: its training has not finished; run the "
+                "same `python -m sr_jax.main` command again to resume it"
+            )
+    elif not path.exists():
+        raise ValueError(f"--model {model}: no such weights file or workdir")
+    return path

@@ -1,0 +1,529 @@
+"""Image files: what is written is read back; other programs' files; files that are broken."""
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from sr_jax.imaging.files import (
+    from_float,
+    list_images,
+    read_image,
+    to_float,
+    to_rgb,
+    write_image,
+)
+
+LAYOUTS = {"grey": (13, 17), "grey+alpha": (13, 17, 2), "rgb": (13, 17, 3), "rgba": (13, 17, 4)}
+STORED = {
+    (".png", 8): set(LAYOUTS),
+    (".png", 16): set(LAYOUTS),
+    (".tif", 8): set(LAYOUTS),
+    (".tiff", 16): set(LAYOUTS),
+    (".webp", 8): {"rgb", "rgba"},
+    (".webp", 16): set(),
+    (".bmp", 8): {"grey", "rgb"},
+    (".bmp", 16): set(),
+    (".jpg", 8): {"grey", "rgb"},
+    (".jpeg", 16): set(),
+}
+CELLS = [(suffix, bits, layout) for suffix, bits in STORED for layout in LAYOUTS]
+
+
+def noise(shape: tuple[int, ...], bits: int = 8) -> np.ndarray:
+    """All values of the type, and under alpha too."""
+    values = np.random.default_rng(0).integers(0, 1 << bits, shape)
+    return values.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def png(header: tuple[int, ...], pixels: bytes, chunks: bytes = b"") -> bytes:
+    """A PNG file by hand: header is width, height, depth, colour type, 0, 0, interlacing."""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", *header))
+        + chunks
+        + png_chunk(b"IDAT", zlib.compress(pixels))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checksum
+
+
+def png_rows(image: np.ndarray) -> bytes:
+    """Unfiltered rows of 16-bit samples."""
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
+
+
+@pytest.mark.parametrize(("suffix", "bits", "layout"), CELLS)
+def test_round_trip(tmp_path: Path, suffix: str, bits: int, layout: str) -> None:
+    image = noise(LAYOUTS[layout], bits)
+    path = tmp_path / "new" / f"image{suffix}"
+    if layout not in STORED[suffix, bits]:
+        with pytest.raises(ValueError, match=rf"cannot write image .*image{suffix}.*{bits}-bit"):
+            write_image(path, image)
+        assert not list(tmp_path.iterdir())
+        return
+    write_image(path, image)
+    result = read_image(path)
+    assert (result.shape, result.dtype) == (image.shape, image.dtype)
+    assert list(path.parent.iterdir()) == [path]
+    if suffix != ".jpg":
+        np.testing.assert_array_equal(result, image)
+
+
+@pytest.mark.parametrize("layout", ["grey", "rgb"])
+def test_jpeg_is_close(tmp_path: Path, layout: str) -> None:
+    """Quality 95 without chroma subsampling moves a smooth ramp by a few grey levels."""
+    ramp = np.add.outer(np.arange(32), 6 * np.arange(32)).astype(np.uint8)
+    image = ramp if layout == "grey" else np.stack([ramp, ramp[::-1], ramp[:, ::-1]], -1)
+    write_image(tmp_path / "ramp.jpg", image)
+    difference = read_image(tmp_path / "ramp.jpg").astype(int) - image
+    assert np.abs(difference).max() <= 6
+
+
+def test_one_channel_is_grey(tmp_path: Path) -> None:
+    image = noise((5, 4, 1), 16)
+    write_image(tmp_path / "a.PNG", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.PNG"), image[..., 0])
+
+
+def test_views_are_written(tmp_path: Path) -> None:
+    image = noise((8, 9, 4), 16)[::2, ::-1, :3]
+    for suffix in (".png", ".tif"):
+        write_image(tmp_path / f"a{suffix}", image)
+        np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), image)
+
+
+def test_writing_replaces_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    write_image(path, noise((4, 4)))
+    before = path.read_bytes()
+
+    def refuse(_temporary: Path, _path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(OSError, match="not permitted"):
+            write_image(path, noise((5, 5)))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    write_image(path, noise((5, 5)))
+    assert read_image(path).shape == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        ("a.gif", noise((4, 4)), "unknown suffix '.gif', expected one of .png"),
+        ("a", noise((4, 4)), "unknown suffix ''"),
+        ("a.png", np.zeros((4, 4)), "dtype float64.*from_float"),
+        ("a.png", np.zeros((4, 4), bool), "dtype bool"),
+        ("a.png", noise((4, 4, 5)), "C from 1 to 4"),
+        ("a.png", noise((1, 4, 4, 3)), "expected \\(H, W\\)"),
+        ("a.png", noise((0, 4)), "no pixels"),
+        ("a.webp", noise((1, 16384, 3)), "at most 16383"),
+        ("folder.png", noise((4, 4)), "it is a folder"),
+    ],
+)
+def test_refused_writes(tmp_path: Path, name: str, image: np.ndarray, message: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match=message):
+        write_image(tmp_path / name, image)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "webp", "tif", "png 16", "tif 16"])
+def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
+    """Against the definition in the EXIF standard: where row 0 and column 0 are shown."""
+    upright = noise((4, 6, 3), 16 if "16" in kind else 8)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),  # row 0 at the right, column 0 on top: shown turned clockwise
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    path = tmp_path / f"a.{kind.split()[0]}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if kind == "tif 16":
+        tag = (0x0112, 3, 1, orientation, True)
+        tifffile.imwrite(path, stored, photometric="rgb", extratags=[tag])
+    elif kind == "png 16":
+        size = (stored.shape[1], stored.shape[0], 16, 2, 0, 0, 0)
+        path.write_bytes(png(size, png_rows(stored), png_chunk(b"eXIf", exif.tobytes()[6:])))
+    else:
+        options = {"lossless": True} if kind == "webp" else {}
+        Image.fromarray(stored).save(path, exif=exif, **options)
+    result = read_image(path)
+    assert result.flags.c_contiguous
+    np.testing.assert_array_equal(result, upright)
+
+
+def save_palette(path: Path, **options: object) -> None:
+    Image.fromarray(noise((8, 6, 3))).convert("P").save(path, **options)
+
+
+OTHER_FILES = [
+    pytest.param("a.png", save_palette, (8, 6, 3), id="palette"),
+    pytest.param(
+        "a.png", lambda p: save_palette(p, transparency=3), (8, 6, 4), id="palette, one clear"
+    ),
+    pytest.param(
+        "a.png",
+        lambda p: save_palette(p, transparency=bytes(range(200))),
+        (8, 6, 4),
+        id="palette with alpha",
+    ),
+    pytest.param(
+        "a.png",
+        lambda p: Image.fromarray(noise((8, 6))).convert("1").save(p),
+        (8, 6),
+        id="one bit",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: Image.fromarray(noise((8, 6))).convert("1").save(p, compression="group4"),
+        (8, 6),
+        id="fax",
+    ),
+    pytest.param(
+        "a.png",
+        lambda p: Image.fromarray(noise((8, 6))).save(p, transparency=9),
+        (8, 6, 2),
+        id="grey, one clear",
+    ),
+    pytest.param(
+        "a.jpg",
+        lambda p: Image.fromarray(noise((8, 6, 3))).convert("CMYK").save(p),
+        (8, 6, 3),
+        id="CMYK JPEG",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: Image.fromarray(noise((8, 6, 3))).convert("CMYK").save(p),
+        (8, 6, 3),
+        id="CMYK TIFF",
+    ),
+    pytest.param(
+        "a.jpg",
+        lambda p: Image.fromarray(noise((8, 6, 3))).save(
+            p, "MPO", save_all=True, append_images=[Image.fromarray(noise((4, 3, 3)))]
+        ),
+        (8, 6, 3),
+        id="JPEG with a preview",
+    ),
+    pytest.param(
+        "name-lies.png",
+        lambda p: Image.fromarray(noise((8, 6, 3))).save(p, "BMP"),
+        (8, 6, 3),
+        id="told by content",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "save", "shape"), OTHER_FILES)
+def test_other_kinds(
+    tmp_path: Path, name: str, save: Callable[[Path], None], shape: tuple[int, ...]
+) -> None:
+    save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert (image.shape, image.dtype) == (shape, np.uint8)
+
+
+def test_palette_and_one_bit_values(tmp_path: Path) -> None:
+    palette = Image.fromarray(noise((8, 6, 3))).convert("P")
+    palette.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png"), np.asarray(palette.convert("RGB"))
+    )
+    Image.fromarray(np.eye(8, dtype=bool)).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), np.eye(8) * 255)
+
+
+def test_dark_16_bit_images_stay_16_bit(tmp_path: Path) -> None:
+    """The depth comes from the file: values that fit 8 bits prove nothing."""
+    image = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
+    for name in ("a.png", "a.tif"):
+        write_image(tmp_path / name, image)
+        result = read_image(tmp_path / name)
+        assert result.dtype == np.uint16
+        np.testing.assert_array_equal(result, image)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planarconfig": "separate"},
+        {"compression": "lzw"},
+        {"tile": (16, 16)},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"rowsperstrip": 2},
+    ],
+    ids=str,
+)
+def test_tiff_variants(tmp_path: Path, options: dict, bits: int) -> None:
+    image = noise((20, 18, 3), bits)
+    planes = np.moveaxis(image, -1, 0) if "planarconfig" in options else image
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_white_is_zero(tmp_path: Path, bits: int) -> None:
+    image = noise((5, 4), bits)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.iinfo(image.dtype).max - image)
+
+
+def test_tiff_thumbnail_is_passed_over(tmp_path: Path) -> None:
+    image = noise((8, 6, 3), 16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(image, photometric="rgb")
+        tiff.write(image[::2, ::2], photometric="rgb", subfiletype=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def test_16_bit_png_with_a_clear_colour(tmp_path: Path) -> None:
+    image = noise((5, 4, 3), 16)
+    clear = png_chunk(b"tRNS", struct.pack(">HHH", *image[2, 1]))
+    (tmp_path / "a.png").write_bytes(png((4, 5, 16, 2, 0, 0, 0), png_rows(image), clear))
+    result = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(result[..., :3], image)
+    alpha = np.full((5, 4), 65535)
+    alpha[2, 1] = 0
+    np.testing.assert_array_equal(result[..., 3], alpha)
+
+
+def test_16_bit_interlaced_png(tmp_path: Path) -> None:
+    image = noise((13, 17, 3), 16)
+    steps = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ]
+    passes = b"".join(
+        png_rows(image[row::down, column::right]) for row, column, down, right in steps
+    )
+    (tmp_path / "a.png").write_bytes(png((17, 13, 16, 2, 0, 0, 1), passes))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "bits"),
+    [(".png", 8), (".png", 16), (".tif", 8), (".tif", 16), (".jpg", 8), (".webp", 8), (".bmp", 8)],
+)
+def test_truncated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, bits: int
+) -> None:
+    """One ValueError in one line, and nothing printed by the decoders behind our back."""
+    path = tmp_path / f"cut{suffix}"
+    write_image(path, noise((40, 40, 3), bits))
+    whole = path.read_bytes()
+    for length in (len(whole) * 99 // 100, len(whole) // 2, len(whole) // 20, 20, 9, 4, 3, 2):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=rf"^cannot read image .*cut{suffix}: .+") as raised:
+            read_image(path)
+        assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("suffix", "bits"), [(".png", 8), (".png", 16), (".tif", 8), (".tif", 16)])
+def test_damaged_checksummed_formats(tmp_path: Path, suffix: str, bits: int) -> None:
+    """JPEG, WebP and BMP carry no checksum: damage there may decode to other pixels."""
+    path = tmp_path / f"damaged{suffix}"
+    write_image(path, noise((40, 40, 3), bits))
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 8] = b"\xff\x00\xaa\x55\x12\x34\x56\x78"
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=f"cannot read image .*damaged{suffix}: corrupt"):
+        read_image(path)
+
+
+MALFORMED = [
+    pytest.param(b"", "the file is empty", id="empty"),
+    pytest.param(b"hello, world", "not a PNG, JPEG, TIFF, WebP or BMP file", id="text"),
+    pytest.param(b"GIF89a" + bytes(40), "not a PNG, JPEG", id="GIF"),
+    pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(40), "corrupt or truncated", id="PNG of zeros"),
+    pytest.param(b"\xff\xd8\xff" + bytes(40), "corrupt or truncated", id="JPEG of zeros"),
+    pytest.param(b"II*\0" + bytes(40), ".", id="TIFF of zeros"),
+    pytest.param(b"BM" + bytes(60), ".", id="BMP of zeros"),
+    pytest.param(b"RIFF0000WEBP" + bytes(40), ".", id="WebP of zeros"),
+    pytest.param(png((0, 5, 8, 2, 0, 0, 0), b""), ".", id="no width"),
+    pytest.param(png((5, 5, 16, 2, 0, 0, 0), b""), ".", id="no pixels"),
+    pytest.param(png((9, 9, 7, 2, 0, 0, 0), b""), ".", id="seven bits"),
+    pytest.param(png((99999, 99999, 8, 2, 0, 0, 0), b""), "99999 x 99999 pixels", id="huge"),
+    pytest.param(png((99999, 99999, 16, 2, 0, 0, 0), b""), "99999 x 99999 pixels", id="huge, 16"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), MALFORMED)
+def test_malformed(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^cannot read image .*bad.png: .*{message}") as raised:
+        read_image(tmp_path / "bad.png")
+    assert "\n" not in str(raised.value)
+
+
+def save_twice(path: Path) -> None:
+    first, second = Image.fromarray(noise((8, 6, 3))), Image.fromarray(noise((8, 6, 3))[::-1])
+    first.save(path, save_all=True, append_images=[second])
+
+
+UNSUPPORTED = [
+    pytest.param("a.png", save_twice, "holds 2 images", id="animated PNG"),
+    pytest.param("a.webp", save_twice, "holds 2 images", id="animated WebP"),
+    pytest.param("a.tif", save_twice, "holds 2 pages", id="two pages"),
+    pytest.param(
+        "a.tif",
+        lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.float32)),
+        "32 bits \\(float32\\)",
+        id="float TIFF",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.int16)),
+        "16 bits \\(int16\\)",
+        id="signed TIFF",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: Image.fromarray(noise((4, 4, 3))).convert("LAB").save(p),
+        "mode 'LAB'",
+        id="Lab TIFF",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: tifffile.imwrite(
+            p, noise((4, 4, 4), 16), photometric="rgb", extrasamples=["assocalpha"]
+        ),
+        "premultiplied",
+        id="premultiplied",
+    ),
+    pytest.param(
+        "a.tif",
+        lambda p: tifffile.imwrite(p, noise((4, 4, 4), 16), photometric="separated"),
+        "expected grey or RGB",
+        id="16-bit CMYK",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "save", "message"), UNSUPPORTED)
+def test_unsupported(tmp_path: Path, name: str, save: Callable[[Path], None], message: str) -> None:
+    save(tmp_path / name)
+    with pytest.raises(ValueError, match=f"cannot read image .*{name}: .*{message}"):
+        read_image(tmp_path / name)
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.png: no such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(ValueError, match="it is a folder"):
+        read_image(str(tmp_path))
+
+
+@pytest.mark.parametrize("integer", [np.uint8, np.uint16])
+@pytest.mark.parametrize("floating", [np.float32, np.float64])
+def test_floats_there_and_back(integer: type, floating: type) -> None:
+    """Exact: half a step of 1/65535 is far above float32's rounding."""
+    values = np.arange(np.iinfo(integer).max + 1).astype(integer)
+    floats = to_float(values, floating)
+    assert floats.dtype == floating
+    assert (floats[0], floats[-1]) == (0, 1)
+    np.testing.assert_array_equal(from_float(floats, integer), values)
+
+
+def test_from_float_clips_and_rounds_half_up() -> None:
+    values = np.array([-1, 0, 0.5 / 255, 0.499 / 255, 2.5 / 255, 1, 1.5, np.inf, -np.inf])
+    assert from_float(values).tolist() == [0, 0, 1, 0, 3, 255, 255, 255, 0]
+    assert from_float(np.array([0.1, 1], np.float16), np.uint16).tolist() == [6552, 65535]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: to_float(np.zeros(3, np.int32)), "expected uint8 or uint16"),
+        (lambda: to_float(np.zeros(3)), "expected uint8 or uint16"),
+        (lambda: from_float(np.zeros(3, np.uint8)), "expected floats"),
+        (lambda: from_float(np.zeros(3), np.int32), "dtype is int32"),
+        (lambda: from_float(np.array([0.5, np.nan])), "NaN"),
+        (lambda: to_rgb(np.zeros((4, 4))), "dtype float64"),
+        (lambda: to_rgb(noise((4,))), "expected \\(H, W\\)"),
+    ],
+)
+def test_bad_conversions(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_to_rgb(bits: int) -> None:
+    grey, alpha, rgb = (noise((4, 3, 5), bits)[..., part] for part in (0, 1, slice(2, 5)))
+    three = np.stack([grey] * 3, axis=-1)
+    np.testing.assert_array_equal(to_rgb(grey), three)
+    np.testing.assert_array_equal(to_rgb(grey[..., None]), three)
+    np.testing.assert_array_equal(to_rgb(np.stack([grey, alpha], -1)), three)
+    np.testing.assert_array_equal(to_rgb(rgb), rgb)
+    np.testing.assert_array_equal(to_rgb(np.dstack([rgb, alpha])), rgb)
+    assert to_rgb(grey).dtype == grey.dtype
+
+
+def test_list_images(tmp_path: Path) -> None:
+    for name in (
+        "b.png",
+        "a.JPG",
+        "sub/deep/c.TIFF",
+        "sub/d.webp",
+        "e.txt",
+        "._b.png",
+        "f.png/g.bmp",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(str(tmp_path))]
+    assert found == ["a.JPG", "b.png", "f.png/g.bmp", "sub/d.webp", "sub/deep/c.TIFF"]
+
+
+def test_list_images_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    for folder, message in (
+        (tmp_path, "it holds no file named"),
+        (tmp_path / "none", "no such folder"),
+        (tmp_path / "a.txt", "it is a file"),
+    ):
+        with pytest.raises(ValueError, match=f"cannot list images of .*{message}") as raised:
+            list_images(folder)
+        assert "\n" not in str(raised.value)
+
+
+def test_imports_are_light() -> None:
+    """Reading a file must not cost the start of JAX or TensorFlow."""
+    program = (
+        "import sys, sr_jax.imaging.files, sr_jax.imaging.metrics; "
+        "sys.exit(bool({'jax', 'tensorflow'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,62 @@
+"""Weights files: round trip, metadata, and what a wrong file is told."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from sr_jax import weights
+from sr_jax.models import create_model
+
+
+@pytest.fixture
+def network():
+    model = create_model("edsr_baseline", n_resblocks=2, n_feats=4, scale=3)
+    return model, model.init(jax.random.key(0), jnp.zeros((1, 6, 6, 3)))
+
+
+def test_round_trip_is_bit_equal(tmp_path, network):
+    model, variables = network
+    path = tmp_path / "weights.safetensors"
+    weights.save(path, model, variables)
+    loaded, read = weights.load(path)
+    assert loaded == model
+    jax.tree.map(np.testing.assert_array_equal, read, dict(variables))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_all_misfits_are_listed(tmp_path, network):
+    model, variables = network
+    path = tmp_path / "weights.safetensors"
+    weights.save(path, model, variables)
+    tensors = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    tensors["params/extra"] = tensors.pop("params/head/bias")
+    tensors["params/tail/bias"] = tensors["params/tail/bias"][:2]
+    safetensors.numpy.save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match="does not fit") as error:
+        weights.load(path)
+    for part in ("missing params/head/bias", "unexpected params/extra", r"shape (2,), expected (3"):
+        assert part in str(error.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ValueError, match="no weights file"):
+        weights.load(tmp_path / "none.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        weights.load(tmp_path / "junk.safetensors")
+    safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "bare.safetensors")
+    with pytest.raises(ValueError, match="does not say which network"):
+        weights.load(tmp_path / "bare.safetensors")
+
+
+def test_find(tmp_path):
+    with pytest.raises(ValueError, match="no such weights file or workdir"):
+        weights.find(tmp_path / "none")
+    with pytest.raises(ValueError, match="training has not finished"):
+        weights.find(tmp_path)
+    (tmp_path / "weights.safetensors").touch()
+    assert weights.find(tmp_path) == tmp_path / "weights.safetensors"
