@@ -1,5 +1,7 @@
 """What all recipes share: the fields of a config, and the arguments behind its file name."""
 
+from typing import Any, NamedTuple
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -56,46 +58,52 @@ def get_defaults() -> ConfigDict:
     )
 
 
+class Arguments(NamedTuple):
+    """What stands behind a config's file name; None where nothing was said."""
+
+    scale: int | None = None
+    variant: str | None = None
+    source: str | None = None
+    path: str | None = None
+
+
 def parse_arguments(
     text: str | None, *, scales: tuple[int, ...] = (), variants: tuple[str, ...] = ()
-) -> dict[str, str | int]:
+) -> Arguments:
     """Reads the arguments behind a config's file name, such as 'x2,baseline,photos'.
 
     Args:
-        text: words separated by commas, in any order.
+        text: words separated by commas, in any order; folder=PATH comes last, because PATH may hold
+            commas itself (several folders).
         scales: the scales that the recipe has; x<scale> chooses one.
         variants: the words that choose a variant of it.
-
-    Returns:
-        What was chosen: 'scale' (int), 'variant', 'source', 'path'.
 
     Raises:
         ValueError: an unknown or contradictory argument; the message lists the known ones.
     """
-    kinds = {f"x{scale}": ("scale", scale) for scale in scales}
-    kinds |= {variant: ("variant", variant) for variant in variants}
-    kinds |= {source: ("source", source) for source in ("photos", "div2k")}
-    known = ", ".join([*kinds, "folder=PATH"])
-    chosen: dict[str, str | int] = {}
-    # A PATH may hold commas itself: several folders.
-    words, has_folder, path = (text or "").partition("folder=")
-    entries = [kinds.get(word) or word for word in words.split(",") if word]
-    if has_folder:
-        entries += [("source", "folder"), ("path", path)]
-    for entry in entries:
-        if isinstance(entry, str):
-            raise ValueError(f"unknown config argument {entry!r}; known are {known}")
-        kind, value = entry
-        if kind in chosen:
-            raise ValueError(f"config arguments {chosen[kind]!r} and {value!r} contradict")
+    words: dict[str, tuple[str, str | int]] = {}
+    words.update({f"x{scale}": ("scale", scale) for scale in scales})
+    words.update({variant: ("variant", variant) for variant in variants})
+    words.update({source: ("source", source) for source in ("photos", "div2k")})
+    before, has_folder, path = (text or "").partition("folder=")
+    chosen: dict[str, Any] = {}
+    for word in filter(None, before.split(",")):
+        if word not in words:
+            known = ", ".join([*words, "folder=PATH"])
+            raise ValueError(f"unknown config argument {word!r}; known are {known}")
+        kind, value = words[word]
+        if kind in chosen or (has_folder and kind == "source"):
+            raise ValueError(f"config arguments {text!r} choose the {kind} twice")
         chosen[kind] = value
-    if has_folder and not path:
-        raise ValueError("config argument folder= needs a path: folder=PATH")
-    return chosen
+    if has_folder:
+        if not path:
+            raise ValueError("config argument folder= needs a path: folder=PATH")
+        chosen |= {"source": "folder", "path": path}
+    return Arguments(**chosen)
 
 
-def choose_data(config: ConfigDict, chosen: dict[str, str | int]) -> None:
-    """Puts the chosen source into a config."""
-    config.data.source = chosen.get("source", config.data.source)
-    if "path" in chosen:
-        config.data.path = chosen["path"]
+def choose_data(config: ConfigDict, arguments: Arguments) -> None:
+    """Puts the chosen source, if any, into a config."""
+    if arguments.source:
+        config.data.source = arguments.source
+        config.data.path = arguments.path

@@ -19,9 +19,9 @@ from configs import common
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
     chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("baseline",))
-    scale = chosen.get("scale", 2)
+    scale = chosen.scale or 2
     config = common.get_defaults()
-    config.model.name = "edsr_baseline" if "variant" in chosen else "edsr"
+    config.model.name = f"edsr_{chosen.variant}" if chosen.variant else "edsr"
     config.model.scale = scale
     config.data.scales = (scale,)
     config.optimizer.decay_every = 200_000

@@ -20,9 +20,9 @@ from configs import common
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
     chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("915", "935", "955"))
-    scale = chosen.get("scale", 2)
+    scale = chosen.scale or 2
     config = common.get_defaults()
-    config.model.name = f"srcnn_{chosen.get('variant', '915')}"
+    config.model.name = f"srcnn_{chosen.variant or '915'}"
     config.model.scale = scale
     config.model.padding = "valid"
     config.data.source = "folder"

@@ -6,7 +6,7 @@ Run as `sr-jax evaluate` or `python -m sr_jax.evaluate`.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -134,7 +134,7 @@ def _cells(dataset: str, scale: int, image: str, score: Score) -> Iterator[str]:
 
 
 def score_all(
-    datasets: dict[str, Sequence["ImagePair"]],
+    datasets: Mapping[str, Sequence["ImagePair"]],
     scales: Sequence[int],
     method: str,
     network: Network | None,
@@ -160,6 +160,22 @@ def score_all(
                         scores.append(score)
                         progress.advance(task)
     return scores
+
+
+def compare(path: Path, pairs: Sequence["ImagePair"], scale: int, network: Network) -> None:
+    """Draws bicubic interpolation, a network and the original of some images side by side."""
+    from sr_jax.inference.comparison import Comparison, write_comparison
+    from sr_jax.models import describe_model
+
+    name, _ = describe_model(network[0])
+    rows = []
+    for pair in pairs:
+        panels = {}
+        for label, contender in (("bicubic", None), (name, network)):
+            psnr, _, image = score_image(pair, scale, contender)
+            panels[f"{label}, {psnr:.2f} dB"] = image
+        rows.append(Comparison(f"{pair.name}, x{scale}", {**panels, "original": pair.hr(scale)}))
+    write_comparison(path, rows)
 
 
 def evaluate(
@@ -190,7 +206,7 @@ def evaluate(
     if model != "bicubic":
         network = weights.load(weights.find(model))
         method = describe_model(network[0])[0]
-        scale = [network_scale(network[0], asked) for asked in scale or [None]]
+        scale = [network_scale(network[0], asked) for asked in scale or (None,)]
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
     datasets = {folder.resolve().name: list_folder(folder, scale) for folder in folders}

@@ -6,6 +6,7 @@ python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=run
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow only feeds data; keep it quiet
@@ -31,7 +32,13 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: list[str]) -> None:
     """Parses and calls."""
-    logging.getLogger().handlers = [RichHandler(show_path=False, log_time_format="%H:%M:%S")]
+    handler: logging.Handler = RichHandler(show_path=False, log_time_format="%H:%M:%S")
+    if not sys.stderr.isatty():  # a log file wants whole lines
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    # Orbax tells every step of every checkpoint; warnings and what this package says remain.
+    handler.addFilter(lambda r: r.levelno > logging.INFO or "/orbax/" not in r.pathname)
+    logging.getLogger().handlers = [handler]
     run(_run)
 
 
@@ -52,6 +59,9 @@ def _run() -> None:
     scores = evaluate.score_all(datasets, config.data.scales, name, (model, variables))
     evaluate.write_scores(workdir / "scores.json", scores)
     evaluate.print_scores(scores)
+    evaluate.compare(
+        workdir / "comparison.png", validation[:3], config.data.scales[0], (model, variables)
+    )
 
 
 def default_workdir(config: str) -> str:

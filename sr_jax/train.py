@@ -3,7 +3,6 @@
 import functools
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """
     # ----------------------------------------------------------------------- network and recipe
     model = create_model(**config.model)
-    scales = _check_scales(model, config.data.scales)
+    _check_scales(model, config.data.scales)
     schedule = make_schedule(config.optimizer)
     optimizer = make_optimizer(config.optimizer)
     mesh = make_mesh(config.data.batch_size)
@@ -85,20 +84,17 @@ def train(config: ConfigDict, workdir: Path) -> None:
         logging.info("resuming at step %d of %s", state.step, workdir)
     start, stop = int(state.step), config.train.steps
 
-    @functools.cache
-    def step_of_scale(scale: int | None) -> Callable:
-        return make_train_step(
-            model,
-            optimizer,
-            schedule,
-            get_loss(config.loss.name),
-            mesh,
-            loss_scale=config.loss.scale,
-            scale=scale,
-            dtype=jnp.dtype(config.train.dtype),
-            accumulate=config.train.accumulate,
-            ema_decay=config.train.ema,
-        )
+    train_step = make_train_step(
+        model,
+        optimizer,
+        schedule,
+        get_loss(config.loss.name),
+        mesh,
+        loss_scale=config.loss.scale,
+        dtype=jnp.dtype(config.train.dtype),
+        accumulate=config.train.accumulate,
+        ema_decay=config.train.ema,
+    )
 
     # ------------------------------------------------------------------------------------ loop
     first = jax.process_index() == 0
@@ -127,8 +123,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         bar = progress.add_task("", total=stop, completed=start, status="compiling")
         for step in range(start, stop):
             batch = clock.wait_for(stream, pending)
-            scale = sampler.scale(step) if len(scales) > 1 else None
-            state, metrics = step_of_scale(scale)(state, batch)
+            state, metrics = train_step(state, batch)
             pending.append(metrics)
             jax.block_until_ready(pending[-2:][0])  # at most two steps are under way
 
@@ -163,15 +158,11 @@ def _due(done: int, stop: int, *intervals: int) -> bool:
     return done == stop or any(done % interval == 0 for interval in intervals)
 
 
-def _check_scales(model: nn.Module, scales: tuple[int, ...]) -> tuple[int, ...]:
-    """The scales among which every step draws one; none where the network has one or any."""
-    if model.takes_interpolated:
-        return ()
-    if tuple(scales) != (model.scale,):
+def _check_scales(model: nn.Module, scales: tuple[int, ...]) -> None:
+    if not model.takes_interpolated and tuple(scales) != (model.scale,):
         raise ValueError(
             f"data.scales is {tuple(scales)}, but model.scale is {model.scale}: make them agree"
         )
-    return ()
 
 
 class Clock:
@@ -189,7 +180,8 @@ class Clock:
         """The next batch. Waiting counts as lost when the devices finished their work meanwhile."""
         start = time.perf_counter()
         batch = next(stream)
-        if pending and pending[-1]["loss"].is_ready():
+        last: Any = pending[-1]["loss"] if pending else None
+        if last is not None and last.is_ready():
             self._starved += time.perf_counter() - start
         return batch
 

@@ -80,12 +80,14 @@ def _plan(inputs: list[Path], output: Path) -> dict[Path, Path]:
 
 
 def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray", factor: int) -> None:
-    from sr_jax.imaging.files import to_rgb
+    from sr_jax.imaging.files import from_float, to_float, to_rgb
     from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.comparison import write_comparison
+    from sr_jax.inference.comparison import Comparison, write_comparison
 
     panels = {"bicubic": to_rgb(imresize(image, factor)), "network": to_rgb(result)}
-    write_comparison(path, panels)
+    if image.dtype != "uint8":  # a picture on a screen has 8 bits
+        panels = {label: from_float(to_float(panel)) for label, panel in panels.items()}
+    write_comparison(path, [Comparison(f"x{factor}", panels)])
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng((seed, _EPOCH, epoch)).permutation(length)
 
 
-def symmetry(patch: np.ndarray, flips: Sequence[int]) -> np.ndarray:
+def symmetry(patch: np.ndarray, flips: Sequence[int] | np.ndarray) -> np.ndarray:
     """One of the 8 symmetries of the square: flip the rows, flip the columns, transpose."""
     if flips[0]:
         patch = patch[::-1]

@@ -97,9 +97,7 @@ def forward(
 
 
 @functools.partial(jax.jit, static_argnames=("model", "scale"))
-def _apply(
-    model: nn.Module, variables: Variables, images: jax.Array, scale: int | None
-) -> jax.Array:
+def _apply(model: nn.Module, variables: Variables, images: jax.Array, scale: int | None) -> Any:
     return model.apply(variables, images, scale=scale, train=False)
 
 

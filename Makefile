@@ -1,0 +1,44 @@
+# make demo      train a small network on photographs, score it, draw a comparison (main job)
+# make test      lint-free quick tests; make test-all adds the slow ones
+# make lint      ruff and mypy
+# ACCELERATOR=cpu|cuda12|tpu overrides what is found.
+
+PYTHON ?= python3
+ACCELERATOR ?= $(shell nvidia-smi >/dev/null 2>&1 && echo cuda12 || echo cpu)
+REQUIREMENTS = $(if $(filter cpu,$(ACCELERATOR)),requirements.txt,requirements-$(ACCELERATOR).txt)
+BIN = .venv/bin
+RUNTIME = .venv/installed-$(ACCELERATOR)
+DEVELOPMENT = .venv/installed-$(ACCELERATOR)-dev
+DEMO = runs/demo
+
+.PHONY: demo test test-all lint venv clean
+
+demo: $(RUNTIME)
+	$(BIN)/python -m sr_jax.main --config=configs/demo.py --workdir=$(DEMO)
+	$(BIN)/python -m sr_jax.main --config=configs/demo.py --workdir=$(DEMO) --mode=evaluate
+	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
+
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -q
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+venv: $(DEVELOPMENT)
+
+$(RUNTIME): requirements.txt $(REQUIREMENTS) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable . --requirement $(REQUIREMENTS)
+	touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv runs
