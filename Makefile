@@ -1,5 +1,5 @@
 # make demo      train a small network on photographs, score it, draw a comparison (main job)
-# make test      lint-free quick tests; make test-all adds the slow ones
+# make test      the quick tests; make test-all adds the slow ones
 # make lint      ruff and mypy
 # ACCELERATOR=cpu|cuda12|tpu overrides what is found.
 
@@ -33,11 +33,11 @@ venv: $(DEVELOPMENT)
 
 $(RUNTIME): requirements.txt $(REQUIREMENTS) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable . --requirement $(REQUIREMENTS)
+	$(BIN)/python -m pip install -qq --editable . --requirement $(REQUIREMENTS)
 	touch $@
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install -qq --requirement requirements-dev.txt
 	touch $@
 
 clean:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from sr_jax.models import create_model, describe_model
+
 
 def get_defaults() -> ConfigDict:
     """Every field that a config has, with the values that recipes leave alone. Types are fixed."""
@@ -56,6 +58,12 @@ def get_defaults() -> ConfigDict:
             },
         }
     )
+
+
+def model_fields(name: str, **hyperparameters: Any) -> ConfigDict:
+    """The section `model`: an architecture by name, with all of its hyper-parameters spelt out."""
+    _, fields = describe_model(create_model(name, **hyperparameters))
+    return ConfigDict({"name": name} | {k: v for k, v in fields.items() if v is not None})
 
 
 class Arguments(NamedTuple):

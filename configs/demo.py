@@ -16,10 +16,10 @@ def get_config() -> ConfigDict:
     config.model.n_resblocks = 8
     config.model.n_feats = 32
     config.data.lr_patch_size = 32
-    config.train.steps = 1500
-    config.train.eval_every = 500
-    config.train.checkpoint_every = 500
+    config.train.steps = 800
+    config.train.eval_every = 400
+    config.train.checkpoint_every = 200
     config.optimizer.learning_rate = 1e-3
     config.optimizer.decay_every = 0
-    config.optimizer.decay_at = (700, 1100, 1350)
+    config.optimizer.decay_at = (400, 600, 720)
     return config.lock()

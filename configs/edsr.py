@@ -21,8 +21,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("baseline",))
     scale = chosen.scale or 2
     config = common.get_defaults()
-    config.model.name = f"edsr_{chosen.variant}" if chosen.variant else "edsr"
-    config.model.scale = scale
+    name = f"edsr_{chosen.variant}" if chosen.variant else "edsr"
+    config.model = common.model_fields(name, scale=scale)
     config.data.scales = (scale,)
     config.optimizer.decay_every = 200_000
     common.choose_data(config, chosen)

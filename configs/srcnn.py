@@ -22,9 +22,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("915", "935", "955"))
     scale = chosen.scale or 2
     config = common.get_defaults()
-    config.model.name = f"srcnn_{chosen.variant or '915'}"
-    config.model.scale = scale
-    config.model.padding = "valid"
+    name = f"srcnn_{chosen.variant or '915'}"
+    config.model = common.model_fields(name, scale=scale, padding="valid")
     config.data.source = "folder"
     config.data.scales = (scale,)
     config.data.lr_patch_size = 33

@@ -22,7 +22,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
     chosen = common.parse_arguments(arguments)
     config = common.get_defaults()
-    config.model.name = "vdsr"
+    config.model = common.model_fields("vdsr")
     config.data.source = "folder"
     config.data.scales = (2, 3, 4)
     config.data.lr_patch_size = 41

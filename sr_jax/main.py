@@ -9,7 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow only feeds data; keep it quiet
+# TensorFlow only feeds data: keep it quiet.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -30,19 +32,16 @@ NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes 
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 
-def main(_: list[str]) -> None:
-    """Parses and calls."""
+def main(_: object) -> None:
+    """Sets up logging and processes, then trains or evaluates."""
     handler: logging.Handler = RichHandler(show_path=False, log_time_format="%H:%M:%S")
     if not sys.stderr.isatty():  # a log file wants whole lines
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    # Orbax tells every step of every checkpoint; warnings and what this package says remain.
-    handler.addFilter(lambda r: r.levelno > logging.INFO or "/orbax/" not in r.pathname)
+    # Libraries tell every step of theirs; their warnings, and the metrics by clu, remain.
+    told = re.compile(r"/(sr_jax|clu)/[^/]*(/[^/]*)?$")
+    handler.addFilter(lambda r: r.levelno > logging.INFO or bool(told.search(r.pathname)))
     logging.getLogger().handlers = [handler]
-    run(_run)
-
-
-def _run() -> None:
     sharding.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
@@ -55,8 +54,9 @@ def _run() -> None:
         config.data.source, "validation", path=config.data.path, scales=config.data.scales
     )
     name, _ = describe_model(model)
-    datasets = {config.data.source: validation}
-    scores = evaluate.score_all(datasets, config.data.scales, name, (model, variables))
+    scores = evaluate.score_all(
+        {config.data.source: validation}, config.data.scales, name, (model, variables)
+    )
     evaluate.write_scores(workdir / "scores.json", scores)
     evaluate.print_scores(scores)
     evaluate.compare(
@@ -72,4 +72,4 @@ def default_workdir(config: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda argv: flags.FLAGS(argv))
+    run(lambda: app.run(main))

@@ -95,7 +95,7 @@ def make_train_step(
             "loss": value,
             "train_psnr": quality,
             "learning_rate": schedule(state.step),
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
         }
         new_state = TrainState(state.step + 1, params, rest, opt_state, ema)
         return new_state, metrics

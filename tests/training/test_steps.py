@@ -1,0 +1,93 @@
+"""The update: accumulation, averaging, cropped targets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.common import get_defaults
+from sr_jax.models import create_model
+from sr_jax.sharding import make_mesh
+from sr_jax.training.losses import l1, mse
+from sr_jax.training.optimizers import make_optimizer, make_schedule
+from sr_jax.training.state import create_state
+from sr_jax.training.steps import crop_to, make_train_step
+
+
+def train(steps=3, model=None, loss=mse, side=8, **options):
+    """A few steps on fixed noise; returns the state and the metrics of every step."""
+    model = model or create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+    config = get_defaults().optimizer
+    config.name, config.learning_rate = "sgd", 0.01
+    optimizer, mesh = make_optimizer(config), make_mesh(4)
+    state = create_state(model, optimizer, mesh, seed=0, ema=options.get("ema_decay", 0.0) > 0)
+    step = make_train_step(model, optimizer, make_schedule(config), loss, mesh, **options)
+    factor = 1 if model.takes_interpolated else model.scale
+    rng = np.random.default_rng(0)
+    history = []
+    for _ in range(steps):
+        batch = {
+            "lr": jnp.asarray(rng.random((4, side, side, model.n_colors)), jnp.float32),
+            "hr": jnp.asarray(
+                rng.random((4, side * factor, side * factor, model.n_colors)), jnp.float32
+            ),
+        }
+        state, metrics = step(state, batch)
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+def test_metrics_and_step_count():
+    state, history = train(3, loss_scale=255.0, loss=l1)
+    assert state.step == 3
+    assert set(history[0]) == {"loss", "train_psnr", "learning_rate", "gradient_norm"}
+    assert 10 < history[0]["loss"] < 255  # in units of 0..255
+    assert history[0]["learning_rate"] == np.float32(0.01)
+
+
+def test_accumulation_changes_nothing_but_memory():
+    """float32; the mean of two halves against the mean of the whole: 1e-5."""
+    whole, history = train(3)
+    parts, parted = train(3, accumulate=2)
+    for a, b in zip(history, parted, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6),
+        whole.params,
+        parts.params,
+    )
+
+
+def test_average_of_the_parameters():
+    first, _ = train(1, ema_decay=0.9)
+    start, _ = train(0, ema_decay=0.9)
+    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, start.params, first.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), first.ema, expected
+    )
+    assert first.variables()["params"] is first.ema
+    assert train(0)[0].ema is None
+
+
+def test_target_is_cropped_for_a_network_without_padding():
+    model = create_model("srcnn_955", padding="valid")
+    _, history = train(1, model=model, side=20)
+    assert np.isfinite(history[0]["loss"])
+    target = jnp.arange(36.0).reshape(1, 6, 6, 1)
+    np.testing.assert_array_equal(crop_to(target, (1, 2, 2, 1)), target[:, 2:4, 2:4])
+
+
+def test_constants_are_not_trained():
+    state, _ = train(3)
+    bias = state.rest["constants"]["sub_mean"]["bias"]
+    np.testing.assert_allclose(bias, [-114.444, -111.4605, -103.02], rtol=1e-6)
+
+
+def test_bfloat16_computes_and_keeps_float32_parameters():
+    """bfloat16 has 8 bits of precision: the loss agrees to 2 %."""
+    _, full = train(1)
+    state, half = train(1, dtype=jnp.bfloat16)
+    assert half[0]["loss"] == pytest.approx(full[0]["loss"], rel=0.02)
+    assert half[0]["loss"] != full[0]["loss"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
