@@ -25,6 +25,7 @@ from sr_jax.train import train
 
 FLAGS = flags.FLAGS
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
+flags.mark_flag_as_required("config")
 WORKDIR = flags.DEFINE_string("workdir", None, "Default: runs/<config>-<arguments>.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for several.")
@@ -71,5 +72,18 @@ def default_workdir(config: str) -> str:
     return f"runs/{'-'.join(words)}"
 
 
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the command line; errors inside a config file keep their message, not their trace."""
+    try:
+        return FLAGS(arguments)
+    except AttributeError as error:
+        raise ValueError(f"the config has no such field: {error.args[0]}") from error
+    except flags.Error as error:
+        reason = str(error)
+        if "Traceback" in reason:
+            reason = reason.strip().splitlines()[-1]
+        raise ValueError(reason) from error
+
+
 if __name__ == "__main__":
-    run(lambda: app.run(main))
+    run(lambda: app.run(main, flags_parser=parse_flags))

@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sr_jax import weights
 from sr_jax.data import sources
 from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
-from sr_jax.evaluate import score_image
+from sr_jax.data.sources import ImagePair
+from sr_jax.evaluate import Network, score_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import count_parameters, create_model, describe_model
 from sr_jax.sharding import fetch, make_mesh
@@ -111,6 +113,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     )
     stream = batches(sampler, mesh, start, stop, threads=config.data.threads)
     pending: list[Metrics] = []  # of the steps since the last log line, still on the devices
+    if start == 0:  # also tells at once of a validation image that cannot be read
+        writer.write_scalars(0, validate(None, validation, config.data.scales)[0])
     clock = Clock()
     with Progress(
         TextColumn(name),
@@ -134,13 +138,14 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 logged |= clock.rates(len(pending), config.data.batch_size)
                 pending.clear()
                 writer.write_scalars(done, logged)
-                status = f"{logged['loss']:.4g} loss  {logged['images_per_second']:.0f} images/s"
+                loss, speed = logged["train/loss"], logged["speed/images_per_second"]
+                status = f"loss {loss:.4g}  {speed:.4g} images/s"
                 progress.update(bar, completed=done, status=status)
             if due(config.train.checkpoint_every):
                 checkpoints.save(done, state)
             if due(config.train.eval_every):
                 variables = fetch(state.variables())
-                scores, pictures = validate(model, variables, validation, config.data.scales)
+                scores, pictures = validate((model, variables), validation, config.data.scales)
                 writer.write_scalars(done, scores)
                 writer.write_images(done, pictures)
                 clock.restart()
@@ -191,9 +196,9 @@ class Clock:
         starved = self._starved
         self.restart()
         return {
-            "images_per_second": steps * batch_size / seconds,
-            "seconds_per_step": seconds / steps,
-            "data_wait_share": starved / seconds,
+            "speed/images_per_second": steps * batch_size / seconds,
+            "speed/seconds_per_step": seconds / steps,
+            "speed/data_wait_share": starved / seconds,
         }
 
 
@@ -215,27 +220,33 @@ def average_finite(
                 f"{checkpoints.latest_step()} in {workdir}. Lower optimizer.learning_rate or set "
                 "optimizer.clip, and run the same command to go on from there"
             )
-    means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
-    means["learning_rate"] = float(fetched[-1]["learning_rate"])
+    means = {f"train/{name}": float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+    means["train/learning_rate"] = float(fetched[-1]["learning_rate"])
     return means
 
 
 def validate(
-    model: nn.Module, variables: Any, images: Any, scales: tuple[int, ...]
+    network: Network | None, images: Sequence[ImagePair], scales: tuple[int, ...]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """PSNR and SSIM of the luma on the validation images, and pictures of the first few.
 
+    Args:
+        network: (model, variables), or None for bicubic interpolation.
+        images: the validation images.
+        scales: the scales to validate at.
+
     Returns:
-        Means by scale, such as 'validation/psnr_x2', and pictures (1, H, 3 * W, 3) uint8 of
-        bicubic interpolation, the network and the original side by side.
+        Means by scale, such as 'validation/psnr_x2' ('validation/bicubic_psnr_x2'), and pictures
+        (1, H, 3 * W, 3) uint8 of bicubic interpolation, the network and the original side by side.
     """
+    kind = "validation/" if network else "validation/bicubic_"
     scores: dict[str, list[float]] = {}
     pictures: dict[str, np.ndarray] = {}
     for scale in scales:
         for index, image in enumerate(images):
-            psnr, ssim, result = score_image(image, scale, (model, variables))
-            scores.setdefault(f"validation/psnr_x{scale}", []).append(psnr)
-            scores.setdefault(f"validation/ssim_x{scale}", []).append(ssim)
+            psnr, ssim, result = score_image(image, scale, network)
+            scores.setdefault(f"{kind}psnr_x{scale}", []).append(psnr)
+            scores.setdefault(f"{kind}ssim_x{scale}", []).append(ssim)
             if index < PICTURES:
                 lr, hr = image.pair(scale)
                 panels = [_centre(panel) for panel in (imresize(lr, scale), result, hr)]

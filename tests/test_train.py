@@ -69,12 +69,14 @@ def test_workdir_holds_what_it_should(uninterrupted):
     assert (model.n_resblocks, model.n_feats, model.scale) == (2, 8, 2)
     assert json.loads((uninterrupted / "config.json").read_text())["train"]["steps"] == 20
     assert sorted(os.listdir(uninterrupted / "checkpoints")) == ["15", "20"]
-    losses = scalars(uninterrupted, "loss")
+    losses = scalars(uninterrupted, "train/loss")
     assert len(losses) == 20
     assert min(losses[-3:]) < losses[0]
-    for name in ("learning_rate", "gradient_norm", "train_psnr", "images_per_second"):
+    for name in ("train/learning_rate", "train/gradient_norm", "train/psnr"):
         assert len(scalars(uninterrupted, name)) == 20
-    assert len(scalars(uninterrupted, "validation/psnr_x2")) == 1
+    assert len(scalars(uninterrupted, "speed/images_per_second")) == 20
+    for name in ("validation/psnr_x2", "validation/bicubic_psnr_x2"):
+        assert len(scalars(uninterrupted, name)) == 1
     assert "x2/astronaut" in read_events(uninterrupted).Tags()["tensors"]
 
 
@@ -101,7 +103,9 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted, tmp_path):
 def test_eight_devices_give_the_losses_of_one(uninterrupted, tmp_path):
     """float32: the sums over the batch have another order, 1e-5 relative over 20 steps."""
     finish(start(tmp_path, "--config.train.steps=20", devices=8))
-    np.testing.assert_allclose(scalars(tmp_path, "loss"), scalars(uninterrupted, "loss"), rtol=1e-5)
+    np.testing.assert_allclose(
+        scalars(tmp_path, "train/loss"), scalars(uninterrupted, "train/loss"), rtol=1e-5
+    )
 
 
 def test_workdir_of_another_network_is_refused(uninterrupted):

@@ -47,7 +47,7 @@ def make_train_step(
     Returns:
         A function (state, {'lr', 'hr'}) -> (state, metrics). Images are (N, H, W, C) in [0, 1],
         split over the mesh by rows. Metrics are the scalars `loss` (in the recipe's units),
-        `train_psnr` (dB), `learning_rate` and `gradient_norm`.
+        `psnr` (dB), `learning_rate` and `gradient_norm`.
     """
 
     def loss_and_updates(params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any]:
@@ -93,7 +93,7 @@ def make_train_step(
             ema = optax.incremental_update(params, ema, 1 - ema_decay)
         metrics = {
             "loss": value,
-            "train_psnr": quality,
+            "psnr": quality,
             "learning_rate": schedule(state.step),
             "gradient_norm": optax.tree.norm(grads),
         }

@@ -40,7 +40,7 @@ def train(steps=3, model=None, loss=mse, side=8, **options):
 def test_metrics_and_step_count():
     state, history = train(3, loss_scale=255.0, loss=l1)
     assert state.step == 3
-    assert set(history[0]) == {"loss", "train_psnr", "learning_rate", "gradient_norm"}
+    assert set(history[0]) == {"loss", "psnr", "learning_rate", "gradient_norm"}
     assert 10 < history[0]["loss"] < 255  # in units of 0..255
     assert history[0]["learning_rate"] == np.float32(0.01)
 
