@@ -36,3 +36,7 @@ def models() -> None:
 def main() -> None:
     """The entry point of the console script."""
     run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The commands upscale, evaluate and models, on files."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import typer
+
+from sr_jax import cli, evaluate, upscale, weights
+from sr_jax.data.sources import list_folder
+from sr_jax.imaging.files import read_image, write_image
+from sr_jax.imaging.resize import imresize
+from sr_jax.inference import upscaler
+from sr_jax.models import create_model
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A weights file of a network that knows nothing, as file and as workdir."""
+    folder = tmp_path_factory.mktemp("workdir")
+    model = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    weights.save(folder / "weights.safetensors", model, variables)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of images in every layout, one of them in a folder of its own."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name, shape, dtype in [
+        ("rgb", (20, 24, 3), np.uint8),
+        ("grey", (20, 24), np.uint8),
+        ("deep/rgba16", (20, 24, 4), np.uint16),
+    ]:
+        image = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+        write_image(folder / f"{name}.png", image)
+    return folder
+
+
+def test_upscale_keeps_layout_names_and_depth(network, photos, tmp_path):
+    upscale.upscale([photos], model=str(network), output=tmp_path / "out")
+    for name, shape, dtype in [
+        ("rgb", (40, 48, 3), np.uint8),
+        ("grey", (40, 48), np.uint8),
+        ("deep/rgba16", (40, 48, 4), np.uint16),
+    ]:
+        result = read_image(tmp_path / "out" / f"{name}.png")
+        assert (result.shape, result.dtype) == (shape, dtype)
+    alpha = read_image(photos / "deep/rgba16.png")[..., 3]
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "out/deep/rgba16.png")[..., 3], imresize(alpha, 2)
+    )
+
+
+def test_upscale_takes_single_files_and_draws_a_comparison(network, photos, tmp_path):
+    upscale.upscale(
+        [photos / "rgb.png"],
+        model=str(network / "weights.safetensors"),
+        output=tmp_path / "out",
+        comparison=tmp_path / "comparison.png",
+    )
+    assert read_image(tmp_path / "comparison.png").shape[2] in (3, 4)
+
+
+def test_upscale_refuses_to_overwrite(network, photos, tmp_path):
+    arguments = {"model": str(network), "output": tmp_path / "out"}
+    upscale.upscale([photos / "rgb.png"], **arguments)
+    with pytest.raises(ValueError, match=r"rgb\.png exists: give --overwrite"):
+        upscale.upscale([photos], **arguments)
+    assert not (tmp_path / "out" / "grey.png").exists()
+    upscale.upscale([photos], **arguments, overwrite=True)
+
+
+def test_one_bad_file_does_not_stop_the_others(network, photos, tmp_path, capsys):
+    (photos / "broken.png").write_bytes((photos / "rgb.png").read_bytes()[:200])
+    with pytest.raises(typer.Exit):
+        upscale.upscale([photos], model=str(network), output=tmp_path / "out")
+    assert "broken.png" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": 3}, "upscales by 2; --scale asks for 3"),
+        ({"model": "nowhere"}, "no such weights file or workdir"),
+    ],
+)
+def test_upscale_refuses(network, photos, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        upscale.upscale([photos], **{"model": str(network), "output": tmp_path / "o", **options})
+    assert not (tmp_path / "o").exists()
+
+
+def test_luma_network_takes_the_chroma_bicubic():
+    """A network that returns its input gives bicubic interpolation; 1e-6 is float32 rounding."""
+    model = create_model("vdsr", depth=2, n_feats=2)
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    image = np.random.default_rng(0).random((9, 7, 3))
+    result = upscaler.upscale_rgb(model, variables, image, 3)
+    np.testing.assert_allclose(result, imresize(image, 3), atol=2e-6)
+
+
+def test_network_without_padding_keeps_the_size_of_an_image():
+    model = create_model("srcnn_955", padding="valid")
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 24, 24, 1)))
+    assert upscaler.run_network(model, variables, np.zeros((5, 6, 1)), 2).shape == (10, 12, 1)
+
+
+def test_evaluate_writes_the_format(network, photos, tmp_path, capsys):
+    output = tmp_path / "scores.json"
+    evaluate.evaluate([photos], model=str(network), output=output)
+    rows = json.loads(output.read_text())
+    assert [row["method"] for row in rows] == ["bicubic", "edsr"]
+    for row in rows:
+        assert set(row) == {"dataset", "scale", "method", "psnr", "ssim", "images"}
+        assert (row["dataset"], row["scale"], row["images"]) == ("photos", 2, 3)
+    images = json.loads((tmp_path / "scores.images.json").read_text())
+    assert set(images[0]) == {"dataset", "scale", "method", "image", "psnr", "ssim"}
+    assert {row["image"] for row in images} == {"rgb", "grey", "deep/rgba16"}
+    bicubic = [row["psnr"] for row in images if row["method"] == "bicubic"]
+    assert rows[0]["psnr"] == pytest.approx(np.mean(bicubic))
+    header, first, *_ = (tmp_path / "scores.csv").read_text().splitlines()
+    assert header == "dataset,scale,method,image,psnr,ssim"
+    assert first.startswith("photos,2,bicubic,")
+    assert "mean of 3" in capsys.readouterr().out
+
+
+def test_evaluate_bicubic_alone_needs_a_scale(photos, tmp_path):
+    with pytest.raises(ValueError, match="give --scale"):
+        evaluate.evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
+    evaluate.evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 4])
+    assert [row["scale"] for row in json.loads((tmp_path / "scores.json").read_text())] == [2, 4]
+
+
+def test_scores_compare_with_the_original(photos):
+    """Bicubic interpolation of noise is far from it, and of its size."""
+    (pair,) = [pair for pair in list_folder(photos, (2,)) if pair.name == "rgb"]
+    psnr, ssim, image = evaluate.score_image(pair, 2, None)
+    assert image.shape == (20, 24, 3)
+    assert 5 < psnr < 40
+    assert ssim < 1
+
+
+def test_models_lists_them(capsys):
+    cli.models()
+    assert "1,369,859" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["upscale", "evaluate"])
+def test_module_and_script_are_the_same_command(command):
+    for start in ([f"sr_jax.{command}"], ["sr_jax.cli", command]):
+        help_page = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *start, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert "--model" in help_page
+
+
+def test_errors_are_one_line_and_a_code(tmp_path):
+    options = ["--model", "no", "--output", str(tmp_path / "o")]
+    command = [sys.executable, "-m", "sr_jax.upscale", "no.png", *options]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr == "error: --model no: no such weights file or workdir\n"
+    assert list(tmp_path.iterdir()) == []
