@@ -14,8 +14,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sr_jax.data.degradation import network_pair
+from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import ImagePair
+from sr_jax.imaging.color import rgb_to_luma
+from sr_jax.imaging.files import to_float
+from sr_jax.imaging.resize import imresize
 from sr_jax.sharding import global_batch
 
 # First words of the seeds of the three families of random choices.
@@ -125,6 +128,51 @@ class PatchSampler:
             columns = slice(left * factor, (left + size) * factor)
             patches.append(_as_float(symmetry(array[rows, columns], flips)))
         return patches[0], patches[1]
+
+
+def network_pair(
+    image: ImagePair, scale: int, n_colors: int = 3, interpolated: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads an image as the input and the target of a network.
+
+    For networks that take an interpolated image, the input is made from the HR image by the
+    protocol of SRCNN and VDSR: RGB/255 -> luma -> bicubic down -> bicubic up, all in double
+    precision and nowhere rounded to 8 bit (`generate_test_mat.m` of twtygqyy/pytorch-vdsr). An
+    LR image that the data set brings is used instead where there is one, and interpolated.
+
+    Args:
+        image: where the images are read from.
+        scale: one of `image.scales`.
+        n_colors: 3 for RGB, or 1 for BT.601 luma.
+        interpolated: whether the network takes an image interpolated to the output grid.
+
+    Returns:
+        `(input, target)` of shapes `(h, w, n_colors)` and `(scale * h, scale * w, n_colors)`,
+        or both the latter if `interpolated`. RGB that is not interpolated is uint8 as it was read;
+        everything else is float32, in [0, 1] (RGB) or [16/255, 235/255] (luma), which an
+        interpolated input may overshoot a little.
+
+    Raises:
+        ValueError: if `n_colors` is neither 1 nor 3; otherwise as `ImagePair.pair`.
+    """
+    if n_colors not in (1, 3):
+        raise ValueError(f"n_colors is {n_colors}, expected 3 (RGB) or 1 (luma)")
+    if interpolated and scale in image.scales and scale not in image.read_lr:
+        target = _in_double(image.hr(scale), n_colors)
+        lr = downscale(target, scale)
+    else:
+        lr, target = image.pair(scale)
+        if n_colors == 3 and not interpolated:
+            return lr, target
+        lr, target = _in_double(lr, n_colors), _in_double(target, n_colors)
+    if interpolated:
+        lr = imresize(lr, size=target.shape[:2])
+    return lr.astype(np.float32), target.astype(np.float32)
+
+
+def _in_double(rgb: np.ndarray, n_colors: int) -> np.ndarray:
+    image = to_float(rgb, np.float64)
+    return rgb_to_luma(image) if n_colors == 1 else image
 
 
 @functools.lru_cache(maxsize=4)

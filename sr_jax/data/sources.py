@@ -1,11 +1,11 @@
-"""Where training and validation images come from: ``photos``, ``folder`` or ``div2k``.
+"""Where training and validation images come from: `photos`, `folder` or `div2k`.
 
-:func:`load` lists the images of one split and decodes none of them. Each is an
-:class:`ImagePair`, which reads its high-resolution (HR) image and the low-resolution (LR) image of
+`load` lists the images of one split and decodes none of them. Each is an
+`ImagePair`, which reads its high-resolution (HR) image and the low-resolution (LR) image of
 a scale on demand, as 8-bit RGB, aligned with each other. Nothing is cached here.
 
-The ``photos`` are those that the wheels of scikit-image and scikit-learn carry, so that training
-can be tried with no download. Of scikit-image, by the docstrings of ``skimage.data``: astronaut
+The `photos` are those that the wheels of scikit-image and scikit-learn carry, so that training
+can be tried with no download. Of scikit-image, by the docstrings of `skimage.data`: astronaut
 (NASA), rocket (SpaceX) and hubble_deep_field (NASA) are in the public domain; camera (Lav
 Varshney), chelsea (Stefan van der Walt), coffee (Rachel Michetti), brick, grass and gravel
 (CC0Textures) are CC0; coins (Brooklyn Museum) and ihc (CMMI) have no known restrictions; the
@@ -73,11 +73,11 @@ class ImagePair:
     """One image, in high resolution and at the scales that it was loaded for; read on demand.
 
     Attributes:
-      name: unique within the source, e.g. ``"0801"``.
-      scales: the scales that :meth:`pair` and :meth:`lr` accept.
-      read_hr: reads the whole HR image, uint8 ``(H, W, 3)`` RGB.
-      read_lr: scale -> reader of the LR image that the data set brings, uint8 RGB; at a scale
-        that is not a key, the LR image is made by MATLAB bicubic. ``str(reader)`` names the image.
+        name: unique within the source, e.g. `"0801"`.
+        scales: the scales that `pair` and `lr` accept.
+        read_hr: reads the whole HR image, uint8 `(H, W, 3)` RGB.
+        read_lr: scale -> reader of the LR image that the data set brings, uint8 RGB; at a scale
+            that is not a key, the LR image is made by MATLAB bicubic. `str(reader)` names it.
     """
 
     name: str
@@ -86,24 +86,24 @@ class ImagePair:
     read_lr: Mapping[int, Reader] = field(default_factory=dict, repr=False)
 
     def hr(self, scale: int = 1) -> np.ndarray:
-        """The HR image, uint8 ``(H, W, 3)``, its sides cropped to multiples of ``scale``."""
+        """The HR image, uint8 `(H, W, 3)`, its sides cropped to multiples of `scale`."""
         return modcrop(self.read_hr(), scale)
 
     def lr(self, scale: int) -> np.ndarray:
-        """The LR image, uint8 ``(H // scale, W // scale, 3)``. Costs what :meth:`pair` costs."""
+        """The LR image, uint8 `(H // scale, W // scale, 3)`. Costs what `pair` costs."""
         return self.pair(scale)[0]
 
     def pair(self, scale: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads both images of a scale, each once.
 
         Returns:
-          ``(lr, hr)``, uint8 RGB of ``(h, w, 3)`` and ``(scale * h, scale * w, 3)``: LR pixel
-          ``(y, x)`` covers the HR block that begins at ``(scale * y, scale * x)``.
+            `(lr, hr)`, uint8 RGB of `(h, w, 3)` and `(scale * h, scale * w, 3)`: LR pixel
+            `(y, x)` covers the HR block that begins at `(scale * y, scale * x)`.
 
         Raises:
-          ValueError: if ``scale`` is not one of ``scales``, or a file cannot be read, or the LR
-            image of the data set is not of the HR's size divided by ``scale`` (rounded down or,
-            as MATLAB does, up: it is cropped then).
+            ValueError: if `scale` is not one of `scales`, or a file cannot be read, or the LR
+                image of the data set is not of the HR's size divided by `scale` (rounded down or,
+                as MATLAB does, up: it is cropped then).
         """
         if scale not in self.scales:
             raise ValueError(f"{self.name} was loaded for the scales {self.scales}, not x{scale}")
@@ -133,21 +133,21 @@ def load(
     """Lists the images of one split of a source, in a fixed order, without decoding any.
 
     Args:
-      source: ``"photos"``, ``"folder"`` or ``"div2k"``.
-      split: ``"train"`` or ``"validation"``; no image is in both.
-      path: ``photos``: None. ``folder``: a folder, or several separated by commas (or
-        ``os.pathsep``), each as :func:`list_folder` takes it. ``FOLDER/train`` and
-        ``FOLDER/validation`` are the splits where they exist; otherwise, of a folder's sorted
-        images, the 1st, 11th, 21st ... (ten at most) are for validation and the others for
-        training. ``div2k``: TFDS's ``data_dir``, or None for TFDS's default.
-      scales: the integer scales to be used, each at least 2; ``div2k`` has 2, 3, 4 and 8.
+        source: `"photos"`, `"folder"` or `"div2k"`.
+        split: `"train"` or `"validation"`; no image is in both.
+        path: `photos`: None. `folder`: a folder, or several separated by commas (or
+            `os.pathsep`), each as `list_folder` takes it. `FOLDER/train` and
+            `FOLDER/validation` are the splits where they exist; otherwise, of a folder's sorted
+            images, the 1st, 11th, 21st ... (ten at most) are for validation and the others for
+            training. `div2k`: TFDS's `data_dir`, or None for TFDS's default.
+        scales: the integer scales to be used, each at least 2; `div2k` has 2, 3, 4 and 8.
 
     Returns:
-      The images, at least one, with distinct names.
+        The images, at least one, with distinct names.
 
     Raises:
-      ValueError: if an argument is not one of the above or the images are not there, in one line
-        that says what to do.
+        ValueError: if an argument is not one of the above or the images are not there, in one line
+            that says what to do.
     """
     if source not in _SOURCES:
         raise ValueError(f"unknown data source {source!r}; known: {', '.join(_SOURCES)}")
@@ -163,21 +163,21 @@ def list_folder(
 ) -> tuple[ImagePair, ...]:
     """Lists all images of one folder, sorted by path, without decoding any.
 
-    If the folder has a folder ``HR``, the HR images are in there, and the LR images of scale s in
-    ``LR_bicubic/X<s>`` if that exists: under the HR's name with or without ``x<s>`` after it, as in
-    DIV2K (``0801.png``, ``0801x2.png``). Otherwise all its images are HR images. Both are searched
+    If the folder has a folder `HR`, the HR images are in there, and the LR images of scale s in
+    `LR_bicubic/X<s>` if that exists: under the HR's name with or without `x<s>` after it, as in
+    DIV2K (`0801.png`, `0801x2.png`). Otherwise all its images are HR images. Both are searched
     recursively. 16 bits are reduced to 8, grey is replicated, alpha is dropped.
 
     Args:
-      folder: the folder.
-      scales: the scales to be used.
+        folder: the folder.
+        scales: the scales to be used.
 
     Returns:
-      The images, at least one, named by their paths under the folder (or ``HR``) without suffix.
+        The images, at least one, named by their paths under the folder (or `HR`) without suffix.
 
     Raises:
-      ValueError: if there is no such folder or no image in it, two images have one name, LR
-        images are found among the HR images, or an LR folder lacks an image; a file is named.
+        ValueError: if there is no such folder or no image in it, two images have one name, LR
+            images are found among the HR images, or an LR folder lacks an image; a file is named.
     """
     folder = Path(folder)
     has_layout = (folder / "HR").is_dir()
@@ -221,7 +221,7 @@ def list_folder(
 def _photos(
     split: str, path: str | os.PathLike[str] | None, scales: tuple[int, ...]
 ) -> tuple[ImagePair, ...]:
-    """The photographs of the installed wheels: see ``_PHOTOS``."""
+    """The photographs of the installed wheels: see `_PHOTOS`."""
     if path is not None:
         raise ValueError(f"the source 'photos' takes no path, got {os.fspath(path)!r}")
     files = [_wheel_file(photo) for photo in _PHOTOS[split]]
@@ -245,7 +245,7 @@ def _wheel_file(photo: str) -> Path:
 def _folder(
     split: str, path: str | os.PathLike[str] | None, scales: tuple[int, ...]
 ) -> tuple[ImagePair, ...]:
-    """One or several folders, each split by itself, then joined: see :func:`load`."""
+    """One or several folders, each split by itself, then joined: see `load`."""
     if not path:
         raise ValueError("the source 'folder' needs a path: a folder of images, or several: A,B")
     text = os.fspath(path)
@@ -300,7 +300,7 @@ def _div2k(
 ) -> tuple[ImagePair, ...]:
     """DIV2K with its bicubic LR images (Agustsson and Timofte, CVPRW 2017), through TFDS.
 
-    Each scale is one TFDS data set, ``div2k/bicubic_x<s>``, which holds the HR images too. It is
+    Each scale is one TFDS data set, `div2k/bicubic_x<s>`, which holds the HR images too. It is
     downloaded and prepared on first use (4 GB of HR archives once, and 5 GB of records a scale);
     where several processes train, do that beforehand. Records stay encoded until asked for.
     """
