@@ -9,9 +9,6 @@ import numpy as np
 
 from sr_jax.imaging.resize import imresize
 
-if TYPE_CHECKING:
-    pass  # which imports this module
-
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
     """Crops the bottom and the right so that both sides are multiples of `scale`.
