@@ -53,7 +53,7 @@ def get_defaults() -> ConfigDict:
                 "layer_rates": {},  # layer -> factor on its learning rate
             },
             "loss": {
-                "name": "l1",  # l1, mse, charbonnier or half_sum_of_squares
+                "name": "l1",  # l1, mse, charbonnier, sum_of_squares or half_sum_of_squares
                 "scale": 255.0,  # of the values in it: 255 for 0..255, 1 for 0..1
             },
         }

@@ -23,6 +23,7 @@ TINY = (
     "--config.model.n_feats=8",
     "--config.data.lr_patch_size=12",
     "--config.data.batch_size=8",
+    "--config.optimizer.learning_rate=3e-3",
     "--config.train.log_every=1",
     "--config.train.eval_images=1",
 )
@@ -71,7 +72,7 @@ def test_workdir_holds_what_it_should(uninterrupted):
     assert sorted(os.listdir(uninterrupted / "checkpoints")) == ["15", "20"]
     losses = scalars(uninterrupted, "train/loss")
     assert len(losses) == 20
-    assert min(losses[-3:]) < losses[0]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     for name in ("train/learning_rate", "train/gradient_norm", "train/psnr"):
         assert len(scalars(uninterrupted, name)) == 20
     assert len(scalars(uninterrupted, "speed/images_per_second")) == 20

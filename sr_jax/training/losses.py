@@ -14,7 +14,7 @@ def l1(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean squared error over all pixels and channels (SRCNN equation 4)."""
+    """Mean squared error over all pixels and channels (SRGAN equation 4)."""
     return jnp.mean(jnp.square(prediction - target))
 
 
@@ -23,15 +23,21 @@ def charbonnier(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean(jnp.sqrt(jnp.square(prediction - target) + 1e-6))
 
 
+def sum_of_squares(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Squared error summed over an image and averaged over the batch (SRCNN, TPAMI equation 4)."""
+    return jnp.sum(jnp.square(prediction - target)) / prediction.shape[0]
+
+
 def half_sum_of_squares(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Half the squared error, summed over an image and averaged over the batch (VDSR section 3)."""
-    return 0.5 * jnp.sum(jnp.square(prediction - target)) / prediction.shape[0]
+    """Half of `sum_of_squares` (VDSR section 3.2)."""
+    return 0.5 * sum_of_squares(prediction, target)
 
 
 LOSSES: dict[str, Loss] = {
     "l1": l1,
     "mse": mse,
     "charbonnier": charbonnier,
+    "sum_of_squares": sum_of_squares,
     "half_sum_of_squares": half_sum_of_squares,
 }
 

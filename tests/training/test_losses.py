@@ -15,6 +15,7 @@ TARGET = jnp.asarray([[[[0.0], [3.0]]], [[[1.0], [3.0]]]])
     [
         ("l1", 3 / 4),
         ("mse", 5 / 4),
+        ("sum_of_squares", 5 / 2),
         ("half_sum_of_squares", 0.5 * 5 / 2),
         ("charbonnier", (2 * 1e-3 + np.sqrt(4 + 1e-6) + np.sqrt(1 + 1e-6)) / 4),
     ],
