@@ -41,19 +41,21 @@ def score_image(
 ) -> tuple[float, float, "np.ndarray"]:
     """Upscales the low-resolution image of a pair and compares with the high-resolution one.
 
-    The protocol of the benchmark tables: the output is rounded to 8 bits and compared on the BT.601
-    luma, without `scale` pixels at each border. A network that predicts luma alone is compared on
-    what it predicts, clipped but not rounded.
+    The protocol of the tables of EDSR and later papers: the input is the 8-bit RGB image, the
+    output is rounded to 8 bits and compared on the BT.601 luma, without `scale` pixels at each
+    border. A network that predicts luma alone is compared on what it predicts, clipped but not
+    rounded.
 
     Args:
         pair: the image.
         scale: the factor.
         network: (model, variables), or None for bicubic interpolation.
-        round_luma: whether the luma is rounded to integers first, as some papers do.
+        round_luma: whether the luma is rounded to integers first, as EDSR's paper does.
 
     Returns:
         PSNR in dB, SSIM, and the upscaled image, uint8 RGB (scale * h, scale * w, 3).
     """
+    from sr_jax.imaging.color import rgb_to_luma
     from sr_jax.imaging.files import from_float, to_float
     from sr_jax.imaging.metrics import score_luma
     from sr_jax.imaging.resize import imresize
@@ -63,8 +65,60 @@ def score_image(
     if network is None:
         image = imresize(lr, scale)
     else:
-        image = from_float(upscale_rgb(*network, to_float(lr), scale))
+        colour = upscale_rgb(*network, to_float(lr), scale)
+        image = from_float(colour)
+        if network[0].n_colors == 1:
+            psnr, ssim = _compare(rgb_to_luma(colour), rgb_to_luma(to_float(hr)), scale, round_luma)
+            return psnr, ssim, image
     return *score_luma(image, hr, border=scale, round_luma=round_luma), image
+
+
+def score_luma_image(pair: "ImagePair", scale: int, network: Network | None) -> tuple[float, float]:
+    """Scores as the papers of SRCNN and VDSR do, who see nothing but luma.
+
+    The luma of the original, rounded to 8 bits, is reduced and interpolated in double precision,
+    goes through the network and is rounded again. The low-resolution images that a data set brings
+    are not used, and of a grey file the grey itself is the luma, as in the authors' MATLAB code.
+
+    Args:
+        pair: the image.
+        scale: the factor.
+        network: (model, variables) with one colour channel, or None for bicubic interpolation.
+
+    Returns:
+        PSNR in dB and SSIM.
+    """
+    import numpy as np
+
+    from sr_jax.data.degradation import downscale
+    from sr_jax.imaging.color import rgb_to_luma
+    from sr_jax.imaging.files import to_float
+    from sr_jax.imaging.resize import imresize
+    from sr_jax.inference.upscaler import run_network
+
+    luma = to_float(pair.hr(scale), np.float64)
+    luma = luma[..., :1] if pair.is_grey() else np.floor(rgb_to_luma(luma) * 255 + 0.5) / 255
+    low = downscale(luma, scale)
+    if network is None:
+        predicted = imresize(low, size=luma.shape[:2])
+    else:
+        predicted = run_network(*network, low, scale)
+    return _compare(predicted, luma, scale, round_luma=True)
+
+
+def _compare(
+    predicted: "np.ndarray", luma: "np.ndarray", border: int, round_luma: bool
+) -> tuple[float, float]:
+    """PSNR and SSIM of two lumas (H, W, 1) in [0, 1]."""
+    import numpy as np
+
+    from sr_jax.imaging.metrics import psnr, shave, ssim
+
+    pair = []
+    for image in (predicted, luma):
+        values = np.asarray(image, np.float64)[..., 0].clip(0, 1) * 255
+        pair.append(shave(np.floor(values + 0.5) if round_luma else values, border))
+    return psnr(*pair), ssim(*pair)
 
 
 def score_images(
@@ -76,9 +130,16 @@ def score_images(
     *,
     round_luma: bool = False,
 ) -> Iterator[Score]:
-    """Scores image after image; `method` names what is scored. See `score_image`."""
+    """Scores image after image; `method` names what is scored.
+
+    With `round_luma`, bicubic interpolation and networks of one colour channel are scored by
+    `score_luma_image`, all others by `score_image`.
+    """
     for pair in pairs:
-        psnr, ssim, _ = score_image(pair, scale, network, round_luma=round_luma)
+        if round_luma and (network is None or network[0].n_colors == 1):
+            psnr, ssim = score_luma_image(pair, scale, network)
+        else:
+            psnr, ssim, _ = score_image(pair, scale, network, round_luma=round_luma)
         yield Score(dataset, scale, method, pair.name, psnr, ssim)
 
 
@@ -193,7 +254,7 @@ def evaluate(
         list[int] | None, typer.Option(help="The factor; may be repeated. Default: the network's.")
     ] = None,
     round_luma: Annotated[
-        bool, typer.Option(help="Round the luma to integers, as the tables of SRCNN and VDSR do.")
+        bool, typer.Option(help="Round the luma to 8 bits, as the tables of SRCNN, VDSR, EDSR do.")
     ] = False,
 ) -> None:
     """Scores a network against bicubic: PSNR and SSIM of the luma, per image and on average."""

@@ -89,6 +89,10 @@ class ImagePair:
         """The HR image, uint8 `(H, W, 3)`, its sides cropped to multiples of `scale`."""
         return modcrop(self.read_hr(), scale)
 
+    def is_grey(self) -> bool:
+        """Whether the HR file holds grey alone; `hr` then has three equal channels."""
+        return isinstance(self.read_hr, _File) and self.read_hr.is_grey()
+
     def lr(self, scale: int) -> np.ndarray:
         """The LR image, uint8 `(H // scale, W // scale, 3)`. Costs what `pair` costs."""
         return self.pair(scale)[0]
@@ -287,6 +291,11 @@ class _File:
         if image.dtype == np.uint8:
             return image
         return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # round(x / 257)
+
+    def is_grey(self) -> bool:
+        """Whether the file has one colour channel, alpha aside."""
+        image = read_image(self.path)
+        return image.ndim == 2 or image.shape[2] < 3
 
     def __str__(self) -> str:
         return str(self.path)
