@@ -1,14 +1,16 @@
-"""The console script `sr-jax`: upscale, evaluate, models."""
+"""The console script `sr-jax`: upscale, evaluate, convert, models."""
 
 import typer
 
 from sr_jax.console import run
+from sr_jax.convert import convert
 from sr_jax.evaluate import evaluate
 from sr_jax.upscale import upscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(upscale)
 app.command()(evaluate)
+app.command()(convert)
 
 
 @app.command()

@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from sr_jax.imaging.files import write_bytes
-from sr_jax.models import Variables, create_model, describe_model
+from sr_jax.models import Variables, create_model, describe_model, example_images
 
 FORMAT = "sr_jax-1"
 
@@ -33,7 +33,7 @@ def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
     """
     name, hyperparameters = describe_model(model)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
-    tensors = {key: np.ascontiguousarray(jax.device_get(value)) for key, value in flat.items()}
+    tensors = {key: np.asarray(jax.device_get(value), order="C") for key, value in flat.items()}
     metadata = {
         "format": FORMAT,
         "architecture": name,
@@ -76,9 +76,7 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def variable_shapes(model: nn.Module) -> Variables:
     """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
-    side = 24  # large enough for every network and divisible by every scale
-    images = jnp.zeros((1, side, side, model.n_colors))
-    return jax.eval_shape(model.init, jax.random.key(0), images)
+    return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
 
 
 def check_variables(source: str | Path, model: nn.Module, flat: dict[str, np.ndarray]) -> None:

@@ -16,11 +16,19 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
+from sr_jax.models.mdsr import MDSR
+from sr_jax.models.rcan import RCAN
+from sr_jax.models.san import SAN
 from sr_jax.models.srcnn import SRCNN
+from sr_jax.models.srgan import Discriminator
+from sr_jax.models.srresnet import SRResNet
 from sr_jax.models.vdsr import VDSR
+from sr_jax.models.vgg import VGG
 
 Variables = Mapping[str, Any]
 
@@ -32,8 +40,18 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "srcnn_955": (SRCNN, {"kernel_sizes": (9, 5, 5)}),
     "vdsr": (VDSR, {"use_bias": True}),
     "vdsr_nobias": (VDSR, {"use_bias": False}),
+    "srresnet": (SRResNet, {}),
+    "srgan_generator": (SRResNet, {"scale": 4}),
+    "srgan_discriminator": (Discriminator, {}),
     "edsr": (EDSR, {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1}),
     "edsr_baseline": (EDSR, {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
+    "mdsr": (MDSR, {"n_resblocks": 80}),
+    "mdsr_baseline": (MDSR, {"n_resblocks": 16}),
+    "rcan": (RCAN, {}),
+    "san": (SAN, {}),
+    "csnln": (CSNLN, {}),
+    "vgg19": (VGG, {"convs_per_block": (2, 2, 4, 4, 4)}),
+    "vgg16": (VGG, {"convs_per_block": (2, 2, 3, 3, 3)}),
 }
 
 
@@ -84,13 +102,15 @@ def forward(
         variables: its variables, `params` and whatever other collections it has.
         images: (N, H, W, C) floats of nominal range [0, 1]; the computation takes their dtype.
             Networks with `takes_interpolated` want them already at the output size.
-        scale: None, or the network's own. SRCNN and VDSR ignore it.
+        scale: None, or the network's own; one of its scales for MDSR, which takes no None. SRCNN
+            and VDSR ignore it.
 
     Returns:
-        (N, scale * H, scale * W, C); the input's size from SRCNN and VDSR.
+        (N, scale * H, scale * W, C); the input's size from SRCNN and VDSR. The discriminator
+        returns logits (N, 1), VGG a feature map.
 
     Raises:
-        ValueError: wrong number of axes, channels, dtype or scale.
+        ValueError: wrong number of axes, channels, dtype, scale or, for some networks, size.
     """
     check_call(model, images.shape, images.dtype, scale)
     return _apply(model, variables, images, scale)
@@ -101,18 +121,29 @@ def _apply(model: nn.Module, variables: Variables, images: jax.Array, scale: int
     return model.apply(variables, images, scale=scale, train=False)
 
 
+def example_images(model: nn.Module) -> jax.Array:
+    """One black image of a size that the network takes, for `model.init`: float32 (1, H, W, C)."""
+    # 24 is large enough for every network and divisible by every scale; the discriminator is tied
+    # to its own size.
+    side = getattr(model, "image_size", 24)
+    return jnp.zeros((1, side, side, model.n_colors))
+
+
 def check_call(
     model: nn.Module, shape: tuple[int, ...], dtype: Any, scale: int | None = None
 ) -> None:
     """Raises ValueError unless `model` can be called on images of this shape, dtype and scale."""
-    name, fields = describe_model(model)
-    channels = fields["n_colors"]
+    name, _ = describe_model(model)
+    channels = model.n_colors
     if len(shape) != 4 or shape[-1] != channels:
         raise ValueError(f"{name} takes images (N, H, W, {channels}); given {tuple(shape)}")
-    if not jax.numpy.issubdtype(dtype, np.floating):
+    if not jnp.issubdtype(dtype, np.floating):
         raise ValueError(f"{name} takes floating-point images in [0, 1]; given {dtype}")
-    if not model.takes_interpolated and scale not in (None, fields["scale"]):
-        raise ValueError(f"this {name} upscales by {fields['scale']}; asked for scale {scale}")
+    fixed = None if model.takes_interpolated else model.scale
+    if fixed is not None and scale not in (None, fixed):
+        raise ValueError(f"this {name} upscales by {fixed}; asked for scale {scale}")
+    if check_input := getattr(model, "check_input", None):  # limits that one network has
+        check_input(*shape[1:3], scale)
 
 
 def count_parameters(variables: Variables) -> int:

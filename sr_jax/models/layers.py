@@ -1,4 +1,4 @@
-"""What two or more networks share: convolution, pixel shuffle, upsampler, mean shift, blocks.
+"""What two or more networks share: convolution, normalisation, upsampler, mean shift, blocks.
 
 Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32 and cast to the
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
@@ -148,6 +148,68 @@ class MeanShift(nn.Module):
         return shifted + bias.value.astype(x.dtype)
 
 
+class BatchNorm(nn.Module):
+    """Batch normalisation over N, H and W, with PyTorch's running statistics (section 0.4).
+
+    Training normalises with the batch's own mean and biased variance and keeps running averages
+    of the mean and the unbiased variance: flax.linen's layer keeps the biased one, and PyTorch's
+    checkpoints would drift. Of a batch that is split over devices the statistics are global.
+
+    Variables: `scale` and `bias` are parameters, `mean` and `var` batch statistics;
+    `num_batches_tracked` is a constant that PyTorch's checkpoints carry and nothing here reads.
+
+    Attributes:
+        epsilon: added to the variance.
+        momentum: share of the old value in a running average (1 - PyTorch's momentum).
+    """
+
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        self.variable("constants", "num_batches_tracked", jnp.zeros, (), jnp.int32)
+
+        dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums of bfloat16 lose the small terms
+        y = x.astype(dtype)
+        if train and not self.is_initializing():
+            count = x.size // x.shape[-1]
+            if count < 2:
+                raise ValueError(
+                    f"batch normalisation cannot train on one value a channel: given {x.shape}"
+                )
+            mean = y.mean((0, 1, 2))
+            var = jnp.square(y - mean).mean((0, 1, 2))
+            for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
+                average = self.momentum * running.value + (1 - self.momentum) * new
+                running.value = average.astype(running.value.dtype)
+        else:
+            mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
+        factor = scale.astype(dtype) * lax.rsqrt(var + self.epsilon)
+        return ((y - mean) * factor + bias.astype(dtype)).astype(x.dtype)
+
+
+class PReLU(nn.Module):
+    """max(x, 0) + slope * min(x, 0) with a trained slope that starts at 0.25.
+
+    Attributes:
+        per_channel: one slope for each channel; by default one for all (section 3).
+    """
+
+    per_channel: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1] if self.per_channel else 1,)
+        slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
+        return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
+
+
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     """Sub-pixel rearrangement in PyTorch's channel order (Shi et al., CVPR 2016, equation 4).
 
@@ -165,6 +227,18 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(n, h * factor, w * factor, c // factor**2)
 
 
+def shuffle_factors(scale: int) -> tuple[int, ...]:
+    """The stages of a sub-pixel upsampler: one x3 for scale 3, x2 for each power of two.
+
+    Raises:
+        ValueError: a scale other than 2, 3, 4 and 8.
+    """
+    stages = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+    if scale not in stages:
+        raise ValueError(f"scale is {scale}; the sub-pixel upsampler has 2, 3, 4 and 8")
+    return stages[scale]
+
+
 class Upsampler(nn.Module):
     """Sub-pixel upsampler of EDSR, MDSR, RCAN and SAN: convolution and shuffle, no activation.
 
@@ -180,10 +254,7 @@ class Upsampler(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        stages = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
-        if self.scale not in stages:
-            raise ValueError(f"scale is {self.scale}; the sub-pixel upsampler has 2, 3, 4 and 8")
-        for index, factor in enumerate(stages[self.scale]):
+        for index, factor in enumerate(shuffle_factors(self.scale)):
             x = Conv(self.n_feats * factor**2, name=f"conv_{index}")(x)
             x = pixel_shuffle(x, factor)
         return x
@@ -210,25 +281,32 @@ class ResidualBlock(nn.Module):
 
 
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
-    """Applies `length` copies of a module in a row, their parameters stacked on a leading axis.
+    """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
     `lax.scan` keeps the compile time independent of the depth; up to `unroll_up_to` copies are
     unrolled into straight code, which runs a little faster and still compiles in seconds. The
-    parameters are stored alike in both cases.
+    variables of all collections are stored alike in both cases.
 
     Args:
         module: a module that maps an array to one of the same shape; its name names the stack.
-        length: number of copies, each with parameters of its own.
+            It may itself repeat another: then the variables have two leading axes.
+        length: number of copies, each with variables of its own.
         unroll_up_to: the longest stack that is written out.
 
     Returns:
-        A function of the array.
+        A function of the array; keyword arguments (`train`) go to every copy.
     """
-    stacked = nn.scan(
-        lambda copy, x, _: (copy(x), None),
-        variable_axes={"params": 0},
-        split_rngs={"params": True},
-        length=length,
-        unroll=length if length <= unroll_up_to else 1,
-    )
-    return lambda x: stacked(module, x, None)[0]
+
+    def apply(x: jax.Array, **options: Any) -> jax.Array:
+        # Initialising is for the random draws, and those compile slowly: one loop for all copies.
+        unroll = length <= unroll_up_to and not module.is_initializing()
+        stacked = nn.scan(
+            lambda copy, x, _: (copy(x, **options), None),
+            variable_axes={"params": 0, "batch_stats": 0, "constants": 0},
+            split_rngs={"params": True},
+            length=length,
+            unroll=length if unroll else 1,
+        )
+        return stacked(module, x, None)[0]
+
+    return apply

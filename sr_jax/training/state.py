@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from sr_jax.models import example_images
 from sr_jax.sharding import compiler_options, replicated
 
 
@@ -59,7 +60,7 @@ def create_state(
     """
 
     def create(key: jax.Array, start_from: dict[str, Any]) -> TrainState:
-        variables = dict(model.init(key, jnp.zeros((1, 24, 24, model.n_colors))))
+        variables = dict(model.init(key, example_images(model)))
         flat = flax.traverse_util.flatten_dict(variables, sep="/")
         variables = flax.traverse_util.unflatten_dict({**flat, **start_from}, sep="/")
         params = variables.pop("params")

@@ -15,64 +15,26 @@ import numpy as np
 import pytest
 
 from sr_jax import sharding
-from sr_jax.models import create_model, forward
+from sr_jax.interop.torch import from_torch
+from sr_jax.models import describe_model, forward
 
 HWIO = (2, 3, 1, 0)
 
+# Case -> the architecture that its tensors are recognised as.
 CASES = {
-    "srcnn_915_y": ("srcnn_915", {}),
-    "vdsr_y_nobias": ("vdsr_nobias", {}),
-    "vdsr_y_bias": ("vdsr", {}),
-    "edsr_baseline_x2": ("edsr_baseline", {"scale": 2}),
-    "edsr_full_x4": ("edsr", {"scale": 4}),
+    "srcnn_915_y": "srcnn_915",
+    "vdsr_y_nobias": "vdsr_nobias",
+    "vdsr_y_bias": "vdsr",
+    "srresnet_x4": "srresnet",
+    "srgan_disc": "srgan_discriminator",
+    "edsr_baseline_x2": "edsr_baseline",
+    "edsr_full_x4": "edsr",
+    "mdsr_full_x2": "mdsr",
+    "rcan_x4": "rcan",
+    "san_x4": "san",
+    "csnln_x2": "csnln",
 }
-
-
-def conv(weights: dict[str, np.ndarray], name: str, suffix: str = "") -> dict[str, Any]:
-    found = {"kernel": weights[f"{name}.weight{suffix}"].transpose(HWIO)}
-    if f"{name}.bias" in weights:
-        found["bias"] = weights[f"{name}.bias"]
-    return found
-
-
-def stack(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *layers)
-
-
-def srcnn_variables(w: dict[str, np.ndarray]) -> dict[str, Any]:
-    # mmagic's and yjn870's names.
-    return {"params": {f"conv_{i}": conv(w, f"conv{i + 1}") for i in range(3)}}
-
-
-def vdsr_variables(w: dict[str, np.ndarray]) -> dict[str, Any]:
-    if "input.weight" in w:  # twtygqyy
-        head, tail = conv(w, "input"), conv(w, "output")
-        body = [conv(w, f"residual_layer.{i}.conv") for i in range(18)]
-    else:  # the EDSR repository
-        head, tail = conv(w, "body.0.0"), conv(w, "body.19.0")
-        body = [conv(w, f"body.{i}.0") for i in range(1, 19)]
-    return {"params": {"head": head, "body": stack(body), "tail": tail}}
-
-
-def edsr_variables(w: dict[str, np.ndarray]) -> dict[str, Any]:
-    depth = max(int(name.split(".")[1]) for name in w if name.startswith("body."))
-    stages = [f"tail.0.{i}" for i in (0, 2, 4) if f"tail.0.{i}.weight" in w]
-    return {
-        "constants": {name: conv(w, name) for name in ("sub_mean", "add_mean")},
-        "params": {
-            "head": conv(w, "head.0"),
-            "body": {
-                f"conv_{j}": stack([conv(w, f"body.{i}.body.{2 * j}") for i in range(depth)])
-                for j in range(2)
-            },
-            "body_conv": conv(w, f"body.{depth}"),
-            "upsampler": {f"conv_{i}": conv(w, stage) for i, stage in enumerate(stages)},
-            "tail": conv(w, "tail.1"),
-        },
-    }
-
-
-CONVERTERS = {"SRCNN": srcnn_variables, "VDSR": vdsr_variables, "EDSR": edsr_variables}
+DEEP = ("edsr_full_x4", "mdsr_full_x2", "rcan_x4", "san_x4", "csnln_x2")
 
 
 def relative_error(value: Any, reference: np.ndarray) -> float:
@@ -80,50 +42,55 @@ def relative_error(value: Any, reference: np.ndarray) -> float:
     return float(np.linalg.norm(difference) / np.linalg.norm(np.asarray(reference, np.float64)))
 
 
-def loss_gradients(model, variables, x, target, white, options) -> tuple[Any, Any, Any]:
+def nhwc(array: np.ndarray) -> np.ndarray:
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array  # logits stay
+
+
+def loss_gradients(model, variables, x, target, white, options, **call) -> tuple[Any, Any, Any]:
     """mean(|output - target|) in the official units; its gradients by parameters and input."""
 
     def loss(params: Any, images: jax.Array) -> jax.Array:
-        predicted = model.apply({**variables, "params": params}, images / white)
+        predicted = model.apply({**variables, "params": params}, images / white, **call)
         return jnp.mean(jnp.abs(predicted * white - target))
 
     step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)), compiler_options=options)
     value, (grad_params, grad_x) = step(variables["params"], x)
-    first = "conv_0" if "conv_0" in grad_params else "head"
-    return value, grad_params[first]["kernel"], grad_x
+    first = next(grad_params[name] for name in ("conv_0", "head", "head_0") if name in grad_params)
+    return value, first.get("conv", first)["kernel"], grad_x
 
 
 def check(golden, case, dtype, tolerance, gradient_tolerance, compilers):
-    name, hyperparameters = CASES[case]
     reference = golden(case)
-    model = create_model(name, **hyperparameters)
-    variables = CONVERTERS[type(model).__name__](reference.state_dict)
+    model, variables = from_torch(reference.state_dict)
+    assert describe_model(model)[0] == CASES[case]
     # Metadata says rgb255 where the official network takes 0..255; ours takes [0, 1].
     white = 255 if reference.meta["input_kind"] == "rgb255" else 1
+    call = {"scale": reference.meta["scale"]} if CASES[case] == "mdsr" else {}
     x, y, target, grad_x = (
-        jnp.asarray(reference.arrays[key].transpose(0, 2, 3, 1), dtype)
+        jnp.asarray(nhwc(reference.arrays[key]), dtype)
         for key in ("input", "output", "target", "grad_input")
     )
     grad_kernel = reference.arrays["grad_first_conv"].transpose(HWIO)
-    output = forward(model, variables, x / white)
+    output = forward(model, variables, x / white, **call)
     assert output.dtype == dtype
     assert relative_error(output * white, y) <= tolerance
     gradient_errors = []
     for options in compilers:
-        value, *gradients = loss_gradients(model, variables, x, target, white, options)
+        value, *gradients = loss_gradients(model, variables, x, target, white, options, **call)
         assert relative_error(value, reference.meta["loss_l1_mean"]) <= tolerance
-        errors = map(relative_error, gradients, (grad_kernel, grad_x))
-        gradient_errors.append(max(errors))
+        gradient_errors.append(max(map(relative_error, gradients, (grad_kernel, grad_x))))
+        if gradient_errors[-1] <= gradient_tolerance:
+            break
     assert min(gradient_errors) <= gradient_tolerance
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_float32(golden, case):
-    check(golden, case, np.float32, 2e-5, 1e-3, ({}, sharding.compiler_options()))
+    check(golden, case, np.float32, 2e-5, 1e-3, (sharding.compiler_options(), {}))
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=pytest.mark.slow) if "full" in c else c for c in CASES]
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in DEEP else c for c in CASES]
 )
 def test_float64(golden, case):
     with jax.enable_x64(True):

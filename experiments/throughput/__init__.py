@@ -1,0 +1,1 @@
+"""Speed of the networks against plain-PyTorch twins on the same device."""

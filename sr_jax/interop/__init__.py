@@ -1,0 +1,1 @@
+"""Published checkpoints: PyTorch state dicts both ways, MATLAB and Keras files inwards."""

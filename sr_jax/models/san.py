@@ -1,0 +1,208 @@
+"""SAN: Dai, Cai, Zhang, Xia, Zhang, "Second-order Attention Network for Single Image
+Super-Resolution" (CVPR 2019)."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sr_jax.models.attention import MAX_SCORES, non_local_attention
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+
+
+def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
+    """Approximate root of symmetric positive semi-definite matrices by Newton-Schulz steps.
+
+    Equation 8 of the paper, with the trace normalisation before and after (equations 7 and 9).
+    Five steps are far from convergence: the count is part of the network.
+
+    Args:
+        matrix: (..., C, C).
+        iterations: number of steps, at least 2.
+
+    Returns:
+        (..., C, C). Zero for a zero matrix, where the official code divides 0 by 0.
+    """
+
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+    three = 3 * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
+    trace = jnp.trace(matrix, axis1=-2, axis2=-1)[..., None, None]
+    trace = jnp.where(trace > jnp.finfo(matrix.dtype).tiny, trace, 1)
+    scaled = matrix / trace
+    z = 0.5 * (three - scaled)
+    y = product(scaled, z)
+    for _ in range(iterations - 2):
+        zy = 0.5 * (three - product(z, y))
+        y, z = product(y, zy), product(zy, z)
+    return 0.5 * product(y, three - product(z, y)) * jnp.sqrt(trace)
+
+
+class SecondOrderChannelAttention(nn.Module):
+    """x times a factor in (0, 1) for each channel, from the covariance of channels (section 3.3).
+
+    The covariance is over the centre of the image, at most 1000 x 1000 pixels: as RCAN's, this
+    attention is global, and a tile gets other factors than the whole image.
+
+    Attributes:
+        reduction: by which the hidden layer is narrower than the channels.
+    """
+
+    reduction: int
+    largest_side: ClassVar[int] = 1000
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        _, height, width, n_feats = x.shape
+        # Each axis for itself. (The official code goes wrong where one axis is below 1000 and the
+        # other exactly 1000: its start is negative there.)
+        top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
+        centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
+        samples = centre.reshape(x.shape[0], -1, n_feats)
+        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. HIGHEST: five
+        # steps of the root multiply TF32's rounding.
+        samples = samples - samples.mean(axis=1, keepdims=True)
+        covariance = (
+            jnp.einsum("nmc,nmd->ncd", samples, samples, precision=lax.Precision.HIGHEST)
+            / samples.shape[1]
+        )
+        weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :]
+        weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
+        weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
+        return x * weight
+
+
+class ResidualAttentionGroup(nn.Module):
+    """x + conv(attention(blocks(x))): local-source residual attention group (section 3.2)."""
+
+    n_resblocks: int
+    n_feats: int
+    reduction: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # The paper's factor on the local source. The official code never uses it; checkpoints
+        # hold it.
+        self.param("gamma", nn.initializers.zeros, (1,))
+        # Not unrolled: ten blocks in the body of the scan over groups double the compile time and
+        # save nothing.
+        blocks = repeat(ResidualBlock(self.n_feats, name="rcab"), self.n_resblocks, unroll_up_to=0)
+        y = blocks(x)
+        y = SecondOrderChannelAttention(self.reduction, name="soca")(y)
+        return x + Conv(self.n_feats, name="conv_last")(y)
+
+
+class NonLocalBlock(nn.Module):
+    """x + W(attention): embedded Gaussian non-local block with keys and values pooled 2 x 2."""
+
+    max_scores: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        n, height, width, n_feats = x.shape
+        hidden = n_feats // 8
+
+        def pooled(name: str) -> jax.Array:
+            y = Conv(hidden, kernel_size=1, name=name)(x)
+            return nn.max_pool(y, (2, 2), strides=(2, 2)).reshape(n, -1, hidden)
+
+        query = Conv(hidden, kernel_size=1, name="theta")(x).reshape(n, -1, hidden)
+        y = non_local_attention(query, pooled("phi"), pooled("g"), max_scores=self.max_scores)
+        zeros = nn.initializers.zeros
+        y = Conv(n_feats, kernel_size=1, kernel_init=zeros, bias_init=zeros, name="W")(
+            y.reshape(n, height, width, hidden)
+        )
+        return x + y
+
+
+class RegionNonLocal(nn.Module):
+    """The same non-local block on each quadrant of the image (region-level, section 3.2)."""
+
+    max_scores: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # Part of checkpoints; the official code never calls it.
+        SecondOrderChannelAttention(8, name="soca")(x[:, :1, :1])
+        block = NonLocalBlock(self.max_scores, name="non_local")
+        middle, centre = x.shape[1] // 2, x.shape[2] // 2
+        upper, lower = (
+            jnp.concatenate([block(half[:, :, :centre]), block(half[:, :, centre:])], axis=2)
+            for half in (x[:, :middle], x[:, middle:])
+        )
+        return jnp.concatenate([upper, lower], axis=1)
+
+
+class SAN(nn.Module):
+    """Groups of residual blocks with second-order channel attention and a shared source skip.
+
+    (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W at least 4. Follows the
+    official code, which differs from the paper: keys and values of the non-local block are
+    pooled, no convolution precedes the long skip, and the local source's factors are unused.
+    Parameters that no output depends on (`conv_last`, `non_local/soca`, `RG/gamma`) exist because
+    checkpoints hold them.
+
+    Attributes:
+        scale: 2, 3, 4 or 8.
+        n_resgroups: G of the paper.
+        n_resblocks: m of the paper, residual blocks in a group.
+        n_feats: channels, a multiple of 8.
+        reduction: r of the paper, by which channel attention narrows its hidden layer.
+        rgb_range: the value that white has inside the network.
+        n_colors: channels of the image; the mean shift exists for 3.
+        max_scores: attention scores held at once. A quadrant of an H x W image has
+            (H * W)**2 / 64 of them, so that images up to 128 x 128 go in one block.
+    """
+
+    scale: int = 2
+    n_resgroups: int = 20
+    n_resblocks: int = 10
+    n_feats: int = 64
+    reduction: int = 16
+    rgb_range: float = 255.0
+    n_colors: int = 3
+    max_scores: int = MAX_SCORES
+
+    takes_interpolated: ClassVar[bool] = False
+    minimum_size: ClassVar[int] = 4  # every quadrant needs a key, pooled from 2 x 2 pixels
+    size_divisor: ClassVar[int] = 1
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, scale: int | None = None, train: bool = False
+    ) -> jax.Array:
+        self.check_input(images.shape[1], images.shape[2], scale)
+        x = images * self.rgb_range
+        if self.n_colors == 3:
+            x = MeanShift(-1, self.rgb_range, name="sub_mean")(x)
+        head = Conv(self.n_feats, name="head")(x)
+        non_local = RegionNonLocal(self.max_scores, name="non_local")
+        x = non_local(head)
+        gamma = self.param("gamma", nn.initializers.zeros, (1,)).astype(x.dtype)
+        groups = nn.scan(
+            lambda group, x, source: (group(x) + source, None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.n_resgroups,
+        )
+        group = ResidualAttentionGroup(self.n_resblocks, self.n_feats, self.reduction, name="RG")
+        x, _ = groups(group, x, gamma * x)
+        x = non_local(x) + head
+        Conv(self.n_feats, name="conv_last")(x[:, :1, :1])  # in checkpoints, but unused
+        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
+        x = Conv(self.n_colors, name="tail")(x)
+        if self.n_colors == 3:
+            x = MeanShift(+1, self.rgb_range, name="add_mean")(x)
+        return x / self.rgb_range
+
+    def check_input(self, height: int, width: int, scale: int | None) -> None:
+        """Raises ValueError for images whose quadrants would have no keys."""
+        if min(height, width) < self.minimum_size:
+            raise ValueError(
+                f"SAN takes images of at least {self.minimum_size}x{self.minimum_size} pixels; "
+                f"given {height}x{width}: extend them, for example by replicating their edges"
+            )
