@@ -19,17 +19,18 @@ def models() -> None:
     import rich
     import rich.table
 
-    from sr_jax.models import ARCHITECTURES, count_parameters, create_model
+    from sr_jax.models import ARCHITECTURES, count_parameters, create_model, network_scales
     from sr_jax.weights import variable_shapes
 
-    table = rich.table.Table("name", "parameters", "scale", "input")
+    table = rich.table.Table("name", "parameters", "scales", "input")
     for name in ARCHITECTURES:
         model = create_model(name)
+        scales = network_scales(model)
         channels = "luma" if model.n_colors == 1 else "RGB"
         table.add_row(
             name,
             f"{count_parameters(variable_shapes(model)):,}",
-            "any" if model.takes_interpolated else f"{model.scale}",
+            "any" if scales is None else ", ".join(map(str, scales)) or "none",
             f"{channels}, interpolated" if model.takes_interpolated else channels,
         )
     rich.get_console().print(table)

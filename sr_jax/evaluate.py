@@ -261,13 +261,14 @@ def evaluate(
     from sr_jax import weights
     from sr_jax.data.sources import list_folder
     from sr_jax.inference.upscaler import network_scale
-    from sr_jax.models import describe_model
+    from sr_jax.models import describe_model, network_scales
 
     network, method = None, "bicubic"
     if model != "bicubic":
         network = weights.load(weights.find(model))
         method = describe_model(network[0])[0]
-        scale = [network_scale(network[0], asked) for asked in scale or (None,)]
+        asked = scale or network_scales(network[0]) or (None,)
+        scale = [network_scale(network[0], factor) for factor in asked]
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
     datasets = {folder.resolve().name: list_folder(folder, scale) for folder in folders}

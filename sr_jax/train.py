@@ -23,7 +23,7 @@ from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
 from sr_jax.data.sources import ImagePair
 from sr_jax.evaluate import Network, score_image
 from sr_jax.imaging.resize import imresize
-from sr_jax.models import count_parameters, create_model, describe_model
+from sr_jax.models import count_parameters, create_model, describe_model, network_scales
 from sr_jax.sharding import fetch, make_mesh
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir
 from sr_jax.training.losses import get_loss
@@ -164,7 +164,10 @@ def _due(done: int, stop: int, *intervals: int) -> bool:
 
 
 def _check_scales(model: nn.Module, scales: tuple[int, ...]) -> None:
-    if not model.takes_interpolated and tuple(scales) != (model.scale,):
+    known = network_scales(model)
+    if known is not None and len(known) != 1:
+        raise ValueError(f"{describe_model(model)[0]} cannot be trained by this loop yet")
+    if not model.takes_interpolated and tuple(scales) != known:
         raise ValueError(
             f"data.scales is {tuple(scales)}, but model.scale is {model.scale}: make them agree"
         )

@@ -113,6 +113,33 @@ def test_network_without_padding_keeps_the_size_of_an_image():
     assert upscaler.run_network(model, variables, np.zeros((5, 6, 1)), 2).shape == (10, 12, 1)
 
 
+def test_sizes_that_a_network_cannot_take_are_padded_and_cropped():
+    """CSNLN x2 wants even sides; of a 5 x 7 image it sees the last row and column twice."""
+    model = create_model("csnln", n_feats=8, depth=1)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    image = np.random.default_rng(0).random((5, 7, 3), np.float32)
+    result = upscaler.run_network(model, variables, image, 2)
+    padded = image[np.array([0, 1, 2, 3, 4, 4])][:, np.array([0, 1, 2, 3, 4, 5, 6, 6])]
+    expected = upscaler.run_network(model, variables, padded, 2)
+    assert result.shape == (10, 14, 3)
+    np.testing.assert_array_equal(result, expected[:10, :14])
+    san = create_model("san", n_resgroups=1, n_resblocks=1, n_feats=16)
+    variables = jax.jit(san.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    assert upscaler.run_network(san, variables, image[:1, :3], 2).shape == (2, 6, 3)
+
+
+def test_scale_of_a_network():
+    mdsr = create_model("mdsr", n_resblocks=1, n_feats=4)
+    assert upscaler.network_scale(mdsr, 3) == 3
+    with pytest.raises(ValueError, match="give --scale one of 2, 3, 4"):
+        upscaler.network_scale(mdsr, None)
+    with pytest.raises(ValueError, match="upscales by 2, 3, 4; --scale asks for 8"):
+        upscaler.network_scale(mdsr, 8)
+    with pytest.raises(ValueError, match="vgg19 is no network that upscales"):
+        upscaler.network_scale(create_model("vgg19"), 2)
+    assert upscaler.network_scale(create_model("rcan", scale=8), None) == 8
+
+
 def test_evaluate_writes_the_format(network, photos, tmp_path, capsys):
     output = tmp_path / "scores.json"
     evaluate.evaluate([photos], model=str(network), output=output)

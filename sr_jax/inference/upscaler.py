@@ -10,7 +10,7 @@ import numpy as np
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
-from sr_jax.models import Variables, forward
+from sr_jax.models import Variables, describe_model, forward, network_scales
 from sr_jax.sharding import compiler_options
 
 
@@ -22,20 +22,31 @@ def network_scale(model: nn.Module, asked: int | None) -> int:
         asked: what the user asked for, or None.
 
     Raises:
-        ValueError: the network does not know its scale and none was asked for, or it has another.
+        ValueError: the network has several scales and none was asked for, or it has others, or it
+            does not upscale.
     """
-    scale = model.scale if asked is None else asked
-    if scale is None:
-        raise ValueError("these weights do not say their scale: give --scale")
-    if model.scale not in (None, scale):
-        raise ValueError(f"this network upscales by {model.scale}; --scale asks for {scale}")
-    return scale
+    known = network_scales(model)
+    if known == ():
+        raise ValueError(f"{describe_model(model)[0]} is no network that upscales images")
+    if asked is None:
+        if known is None or len(known) > 1:
+            choice = f" one of {', '.join(map(str, known))}" if known else ""
+            raise ValueError(f"these weights do not say the scale: give --scale{choice}")
+        return known[0]
+    if known is not None and asked not in known:
+        raise ValueError(
+            f"this network upscales by {', '.join(map(str, known))}; --scale asks for {asked}"
+        )
+    return asked
 
 
 def run_network(
     model: nn.Module, variables: Variables, image: np.ndarray, scale: int
 ) -> np.ndarray:
     """One low-resolution image through a network, on the network's own colour channels.
+
+    An image of a size that the network cannot take has its last row and column repeated up to the
+    next one, and the result is cropped.
 
     Args:
         model: the network.
@@ -46,10 +57,16 @@ def run_network(
     Returns:
         float32 (scale * H, scale * W, C), neither clipped nor rounded.
     """
+    height, width = image.shape[:2]
     if model.takes_interpolated:
-        height, width = image.shape[:2]
         image = imresize(np.asarray(image, np.float64), size=(scale * height, scale * width))
-    return np.asarray(_compiled(model, scale)(variables, image[None].astype(np.float32))[0])
+    else:
+        divisor = getattr(model, "size_divisor", 1)
+        minimum = getattr(model, "minimum_size", 1)
+        missing = [max(-side % divisor, minimum - side) for side in (height, width)]
+        image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    result = _compiled(model, scale)(variables, image[None].astype(np.float32))[0]
+    return np.asarray(result[: scale * height, : scale * width])
 
 
 @functools.cache

@@ -121,6 +121,17 @@ def _apply(model: nn.Module, variables: Variables, images: jax.Array, scale: int
     return model.apply(variables, images, scale=scale, train=False)
 
 
+def network_scales(model: nn.Module) -> tuple[int, ...] | None:
+    """The factors by which a network upscales.
+
+    None stands for any (it takes an image that is already interpolated, and does not know what it
+    was trained for), the empty tuple for a network that does not upscale.
+    """
+    if model.scale is not None:
+        return (model.scale,)
+    return None if model.takes_interpolated else tuple(getattr(model, "scales", ()))
+
+
 def example_images(model: nn.Module) -> jax.Array:
     """One black image of a size that the network takes, for `model.init`: float32 (1, H, W, C)."""
     # 24 is large enough for every network and divisible by every scale; the discriminator is tied

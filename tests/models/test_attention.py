@@ -84,9 +84,9 @@ def test_non_local_equals_dense(n, queries, keys, max_scores):
     ("n", "height", "width", "factor", "tile", "max_scores"),
     [
         (1, 6, 4, 2, 16, 10**6),  # one tile
-        (1, 10, 14, 2, 4, 10**6),  # tiles of 4 x 4, neither side a multiple of it
-        (2, 9, 6, 3, 4, 10**6),
-        (3, 6, 8, 2, 3, 1),  # one image at a time
+        (1, 6, 10, 2, 4, 10**6),  # tiles of 3 x 4 and less, neither side a multiple of it
+        (2, 3, 6, 3, 4, 10**6),
+        (3, 4, 6, 2, 3, 1),  # one image at a time
         (3, 4, 4, 2, 4, 2 * 8 * 8 * 6 * 4),  # two images at a time
         (1, 2, 2, 2, 16, 10**6),  # a single key
     ],
