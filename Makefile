@@ -19,10 +19,10 @@ demo: $(RUNTIME)
 	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-all: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
