@@ -19,9 +19,8 @@ from rich.logging import RichHandler
 
 from sr_jax import evaluate, sharding, weights
 from sr_jax.console import run
-from sr_jax.data import sources
 from sr_jax.models import describe_model
-from sr_jax.train import train
+from sr_jax.train import load_images, train
 
 FLAGS = flags.FLAGS
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
@@ -51,9 +50,7 @@ def main(_: object) -> None:
         train(config, workdir)
         return
     model, variables = weights.load(weights.find(workdir))
-    validation = sources.load(
-        config.data.source, "validation", path=config.data.path, scales=config.data.scales
-    )
+    validation = load_images(config, "validation")
     name, _ = describe_model(model)
     scores = evaluate.score_all(
         {config.data.source: validation}, config.data.scales, name, (model, variables)

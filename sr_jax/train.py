@@ -56,20 +56,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     claim_workdir(workdir, config)
 
     # ---------------------------------------------------------------------------------- images
-    load = functools.partial(
-        sources.load, config.data.source, path=config.data.path, scales=config.data.scales
-    )
-    sampler = PatchSampler(
-        load("train"),
-        tuple(config.data.scales),
-        config.data.lr_patch_size,
-        config.data.batch_size,
-        config.seed,
-        n_colors=model.n_colors,
-        interpolated=model.takes_interpolated,
-        cache=ImageCache(config.data.cache_megabytes * 2**20),
-    )
-    validation = load("validation")[: config.train.eval_images]
+    sampler = make_sampler(config, model)
+    validation = load_images(config, "validation")[: config.train.eval_images]
 
     # ----------------------------------------------------------------------------------- state
     state = create_state(
@@ -171,6 +159,26 @@ def _check_scales(model: nn.Module, scales: tuple[int, ...]) -> None:
         raise ValueError(
             f"data.scales is {tuple(scales)}, but model.scale is {model.scale}: make them agree"
         )
+
+
+def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:
+    """The images of a recipe: 'train' or 'validation'."""
+    data = config.data
+    return sources.load(data.source, split, path=data.path, scales=data.scales)
+
+
+def make_sampler(config: ConfigDict, model: nn.Module) -> PatchSampler:
+    """What draws the training patches of a recipe."""
+    return PatchSampler(
+        load_images(config, "train"),
+        tuple(config.data.scales),
+        config.data.lr_patch_size,
+        config.data.batch_size,
+        config.seed,
+        n_colors=model.n_colors,
+        interpolated=model.takes_interpolated,
+        cache=ImageCache(config.data.cache_megabytes * 2**20),
+    )
 
 
 class Clock:

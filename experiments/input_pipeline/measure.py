@@ -10,10 +10,10 @@ from typing import Annotated
 import jax
 import typer
 
-from sr_jax.data import sources
-from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
+from sr_jax.data.pipeline import batches
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
+from sr_jax.train import make_sampler
 
 RECIPES = ("edsr:x2,baseline,photos", "srcnn:x2,photos", "vdsr:photos")
 
@@ -22,17 +22,7 @@ def patches_per_second(recipe: str, seconds: float) -> tuple[float, int]:
     """Rate of one recipe's pipeline after a warm-up, and the patch's side."""
     name, _, arguments = recipe.partition(":")
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
-    model = create_model(**config.model)
-    sampler = PatchSampler(
-        sources.load(config.data.source, "train", scales=config.data.scales),
-        tuple(config.data.scales),
-        config.data.lr_patch_size,
-        config.data.batch_size,
-        config.seed,
-        n_colors=model.n_colors,
-        interpolated=model.takes_interpolated,
-        cache=ImageCache(config.data.cache_megabytes * 2**20),
-    )
+    sampler = make_sampler(config, create_model(**config.model))
     mesh = make_mesh(config.data.batch_size)
     stream = batches(sampler, mesh, 0, 10**6, threads=config.data.threads)
     for _ in range(10):  # decodes the images
