@@ -230,6 +230,9 @@ def batches(
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
     options.threading.max_intra_op_parallelism = 1
+    # All parallelism is set here; and the tuner's thread, which sleeps for up to a minute at a
+    # time, was seen to hold up the end of a training run by half of one.
+    options.autotune.enabled = False
     dataset = (
         tf.data.Dataset.range(start, stop)
         .map(
