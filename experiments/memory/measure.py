@@ -10,7 +10,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
@@ -92,16 +91,14 @@ def compiled(name: str, hyperparameters: dict, side: int, dense: bool) -> tuple[
 
 
 def one_run(name: str, hyperparameters: dict, side: int) -> dict[str, float]:
-    """Runs ours once in this process; resident memory above that of the imports, and seconds."""
+    """Runs ours once in this process; peak resident MB, and before."""
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     program, model, images = compiled(name, hyperparameters, side, dense=False)
     init = jax.jit(model.init)
     variables = init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)))
     image = jax.random.uniform(jax.random.key(1), images.shape)
-    start = time.perf_counter()
     jax.block_until_ready(program(variables, image))
     return {
-        "seconds": time.perf_counter() - start,
         "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "before": base,
     }
@@ -137,16 +134,12 @@ def main(
             store.write_text(json.dumps(rows, indent=2) + "\n")
             print(row, flush=True)
     lines = [
-        "| network | LR side | temporaries dense, MB | ours, MB | factor | resident, MB | s |",
-        "|---|---|---|---|---|---|---|",
+        "| network | LR side | temporaries dense, MB | ours, MB | factor | ours, resident, MB |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
         fields = ", ".join(f"{k} {v}" for k, v in row["hyperparameters"].items())
-        ran = (
-            f"{row['resident']:.0f} | {row['seconds']:.0f}"
-            if "resident" in row
-            else "not run | not run"
-        )
+        ran = f"{row['resident']:.0f}" if "resident" in row else "not run"
         lines.append(
             f"| {row['network']}, {fields} | {row['side']} | {row['dense']:.0f} | "
             f"{row['ours']:.0f} | {row['dense'] / row['ours']:.1f} | {ran} |"

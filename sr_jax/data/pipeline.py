@@ -230,8 +230,8 @@ def batches(
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
     options.threading.max_intra_op_parallelism = 1
-    # All parallelism is set here; and the tuner's thread, which sleeps for up to a minute at a
-    # time, was seen to hold up the end of a training run by half of one.
+    # All parallelism is set here. The tuner's thread sleeps for up to a minute at a time, and is
+    # suspected of the half minute that some runs lost at their end.
     options.autotune.enabled = False
     dataset = (
         tf.data.Dataset.range(start, stop)
