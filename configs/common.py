@@ -1,5 +1,6 @@
 """What all recipes share: the fields of a config, and the arguments behind its file name."""
 
+import re
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -33,8 +34,12 @@ def get_defaults() -> ConfigDict:
                 "eval_images": 10,  # of the validation images, the first so many
                 "checkpoint_every": 1000,
                 "keep_checkpoints": 2,
+                # Those at multiples of this step are kept for ever; 0 keeps none so.
+                "keep_checkpoints_every": 0,
                 "accumulate": 1,  # parts that a batch is processed in, to save memory
-                "dtype": "float32",  # of the computation, or bfloat16; parameters stay float32
+                # Of the computation: float32, bfloat16, or float64 (with JAX_ENABLE_X64=1).
+                # Parameters stay float32 under bfloat16.
+                "dtype": "float32",
                 "ema": 0.0,  # decay of an average of the parameters; 0 keeps none
             },
             "optimizer": {
@@ -53,8 +58,16 @@ def get_defaults() -> ConfigDict:
                 "layer_rates": {},  # layer -> factor on its learning rate
             },
             "loss": {
-                "name": "l1",  # l1, mse, charbonnier, sum_of_squares or half_sum_of_squares
+                # l1, mse, charbonnier, sum_of_squares or half_sum_of_squares of the pixels; vgg22
+                # or vgg54, mse of VGG's features (SRGAN section 2.2.1).
+                "name": "l1",
                 "scale": 255.0,  # of the values in it: 255 for 0..255, 1 for 0..1
+                # Weights file of a VGG-19; None: the VGG-16 that the extra `perceptual` brings.
+                "vgg": placeholder(str),
+            },
+            "adversarial": {
+                "weight": 0.0,  # of this term in the generator's loss; 0: no discriminator
+                "n_feats": 64,  # width of the discriminator
             },
         }
     )
@@ -73,12 +86,15 @@ class Arguments(NamedTuple):
     variant: str | None = None
     source: str | None = None
     path: str | None = None
+    smoke: bool = False
 
 
 def parse_arguments(
     text: str | None, *, scales: tuple[int, ...] = (), variants: tuple[str, ...] = ()
 ) -> Arguments:
     """Reads the arguments behind a config's file name, such as 'x2,baseline,photos'.
+
+    Every recipe has `smoke`, which `cut_down` is for; its images are `photos` unless told otherwise.
 
     Args:
         text: words separated by commas, in any order; folder=PATH comes last, because PATH may hold
@@ -89,10 +105,11 @@ def parse_arguments(
     Raises:
         ValueError: an unknown or contradictory argument; the message lists the known ones.
     """
-    words: dict[str, tuple[str, str | int]] = {}
+    words: dict[str, tuple[str, str | int | bool]] = {}
     words.update({f"x{scale}": ("scale", scale) for scale in scales})
     words.update({variant: ("variant", variant) for variant in variants})
     words.update({source: ("source", source) for source in ("photos", "div2k")})
+    words["smoke"] = ("smoke", True)
     before, has_folder, path = (text or "").partition("folder=")
     chosen: dict[str, Any] = {}
     for word in filter(None, before.split(",")):
@@ -107,6 +124,8 @@ def parse_arguments(
         if not path:
             raise ValueError("config argument folder= needs a path: folder=PATH")
         chosen |= {"source": "folder", "path": path}
+    if "smoke" in chosen:
+        chosen.setdefault("source", "photos")
     return Arguments(**chosen)
 
 
@@ -115,3 +134,43 @@ def choose_data(config: ConfigDict, arguments: Arguments) -> None:
     if arguments.source:
         config.data.source = arguments.source
         config.data.path = arguments.path
+
+
+def cut_down(
+    config: ConfigDict,
+    *,
+    steps: int = 150,
+    learning_rate: float = 2e-3,
+    batch_size: int = 8,
+    lr_patch_size: int = 24,
+    **hyperparameters: Any,
+) -> None:
+    """Turns a recipe into its `smoke`: under a minute on 2 CPU cores, and it learns something.
+
+    Network, batches and schedule shrink; the learning rate grows, and is lowered at the same shares
+    of the steps. Optimiser, clipping and loss are the recipe's own.
+
+    Args:
+        config: is changed.
+        steps: updates.
+        learning_rate: a higher one than the recipe's: there is no time for a low one.
+        batch_size, lr_patch_size: see `get_defaults`.
+        **hyperparameters: of the network, those that make it small.
+    """
+    recipe_steps = config.train.steps
+    config.model = model_fields(**{**config.model, **hyperparameters})
+    config.data.batch_size = batch_size
+    config.data.lr_patch_size = lr_patch_size
+    config.train.steps = steps
+    config.train.log_every = 10
+    config.train.eval_every = config.train.checkpoint_every = steps // 2
+    config.train.eval_images = 1
+    rates = config.optimizer
+    rates.learning_rate = learning_rate
+    rates.decay_every = rates.decay_every * steps // recipe_steps
+    rates.decay_at = tuple(step * steps // recipe_steps for step in rates.decay_at)
+
+
+def default_workdir(name: str, arguments: str | None) -> str:
+    """Where `python -m sr_jax.main --config=configs/<name>.py:<arguments>` puts its results."""
+    return "-".join([f"runs/{name}", *re.findall(r"[\w.]+", arguments or "")])

@@ -2,8 +2,10 @@
 
     python -m sr_jax.main --config=configs/edsr.py                    # x2, DIV2K
     python -m sr_jax.main --config=configs/edsr.py:x4,baseline,photos
+    python -m sr_jax.main --config=configs/edsr.py:smoke              # under a minute, no download
 
-Arguments: x2, x3, x4; baseline (16 blocks of 64 channels); photos, div2k, folder=PATH.
+Arguments: x2 (default), x3, x4; baseline (16 blocks of 64 channels); photos, div2k, folder=PATH;
+smoke.
 Start x3 and x4 from the trained x2 network, as the paper does: --config.init_from=runs/edsr-x2.
 
 Recipe of the paper, section 4.2: DIV2K, LR patches of 48 x 48, batch 16, 8 symmetries, L1 on
@@ -26,4 +28,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.data.scales = (scale,)
     config.optimizer.decay_every = 200_000
     common.choose_data(config, chosen)
+    if chosen.smoke:
+        common.cut_down(config, n_resblocks=4, n_feats=16)
     return config.lock()

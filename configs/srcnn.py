@@ -2,8 +2,9 @@
 
     python -m sr_jax.main --config=configs/srcnn.py:x3,folder=T91     # 9-1-5, the paper's 91 images
     python -m sr_jax.main --config=configs/srcnn.py:x2,955,photos
+    python -m sr_jax.main --config=configs/srcnn.py:smoke             # under a minute, no download
 
-Arguments: x2 (default), x3, x4; 915 (default), 935, 955; folder=PATH, photos, div2k.
+Arguments: x2 (default), x3, x4; 915 (default), 935, 955; folder=PATH, photos, div2k; smoke.
 
 Recipe of the paper, TPAMI section 3.3 and 4: 33 x 33 patches of the 91 images of Yang et al.
 (default source `folder`, whose path must be given), no padding while training, squared error on
@@ -37,4 +38,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.name = "sum_of_squares"
     config.loss.scale = 1.0
     common.choose_data(config, chosen)
+    if chosen.smoke:
+        common.cut_down(config, learning_rate=1e-4, batch_size=32, lr_patch_size=33)
     return config.lock()

@@ -2,8 +2,9 @@
 
     python -m sr_jax.main --config=configs/vdsr.py:folder=T91,BSDS200   # the paper's 291 images
     python -m sr_jax.main --config=configs/vdsr.py:photos
+    python -m sr_jax.main --config=configs/vdsr.py:smoke                # under a minute, no download
 
-Arguments: folder=PATH, photos, div2k. One network serves x2, x3 and x4: every row of a batch draws
+Arguments: folder=PATH, photos, div2k; smoke. One network serves x2, x3 and x4: every row of a batch draws
 its own scale, so there is no scale argument.
 
 Recipe of the paper, section 4.2 and 5.1: 41 x 41 patches, batch 64, half the squared error summed
@@ -38,4 +39,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.name = "half_sum_of_squares"
     config.loss.scale = 1.0
     common.choose_data(config, chosen)
+    if chosen.smoke:
+        common.cut_down(config, learning_rate=0.1, lr_patch_size=41, depth=6, n_feats=16)
     return config.lock()

@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import jax
 from absl import app, flags
 from ml_collections import config_flags
 from rich.logging import RichHandler
@@ -29,6 +30,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Default: runs/<config>-<argument
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for several.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of a few steps to WORKDIR/profile.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 
@@ -43,11 +45,13 @@ def main(_: object) -> None:
     handler.addFilter(lambda r: r.levelno > logging.INFO or bool(told.search(r.pathname)))
     logging.getLogger().handlers = [handler]
     sharding.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if jax.process_index() > 0:  # one process tells for all
+        handler.setLevel(logging.WARNING)
     recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
     config = CONFIG.value
     if MODE.value == "train":
-        train(config, workdir)
+        train(config, workdir, profile=PROFILE.value)
         return
     model, variables = weights.load(weights.find(workdir))
     validation = load_images(config, "validation")

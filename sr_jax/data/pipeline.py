@@ -90,6 +90,13 @@ class PatchSampler:
         """The scale of a step, for networks that have one scale a step."""
         return int(np.random.default_rng((self.seed, _STEP, step)).choice(self.scales))
 
+    def smallest_side(self) -> int:
+        """What the shorter side of an HR image must have for a patch of any scale, in pixels."""
+        if not self.interpolated:
+            return self.patch_size * max(self.scales)
+        # Images are cropped to multiples of the scale.
+        return max(-(-self.patch_size // scale) * scale for scale in self.scales)
+
     def rows(self, step: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows start..stop-1 of the global batch of a step.
 

@@ -93,6 +93,16 @@ class ImagePair:
         """Whether the HR file holds grey alone; `hr` then has three equal channels."""
         return isinstance(self.read_hr, _File) and self.read_hr.is_grey()
 
+    def shorter_side(self) -> int | None:
+        """The shorter side of the HR image in pixels, from the head of its file alone.
+
+        None where that would cost as much as reading the image (DIV2K, none of whose is small).
+
+        Raises:
+            ValueError: the file is not an image.
+        """
+        return self.read_hr.shorter_side() if isinstance(self.read_hr, _File) else None
+
     def lr(self, scale: int) -> np.ndarray:
         """The LR image, uint8 `(H // scale, W // scale, 3)`. Costs what `pair` costs."""
         return self.pair(scale)[0]
@@ -291,6 +301,14 @@ class _File:
         if image.dtype == np.uint8:
             return image
         return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # round(x / 257)
+
+    def shorter_side(self) -> int:
+        """The shorter side in pixels."""
+        try:
+            with Image.open(self.path) as image:  # reads the head only
+                return min(image.size)
+        except Exception:  # a kind that Pillow does not know, or a corrupt file, which this tells
+            return min(self().shape[:2])
 
     def is_grey(self) -> bool:
         """Whether the file has one colour channel, alpha aside."""

@@ -67,3 +67,9 @@ class MDSR(nn.Module):
                 f"this MDSR upscales by {', '.join(map(str, self.scales))}: say by which with "
                 f"`scale`; given {scale}"
             )
+
+    @staticmethod
+    def branch(layer: str) -> int | None:
+        """The scale that alone uses a layer of `params`; None for a layer that all scales use."""
+        name, _, scale = layer.rpartition("_x")
+        return int(scale) if name in ("pre_process", "upsampler") else None

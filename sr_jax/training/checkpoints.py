@@ -1,14 +1,20 @@
 """Checkpoints of a training run, and the config that a workdir belongs to. All of Orbax is here."""
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from ml_collections import ConfigDict
 
 from sr_jax.imaging.files import write_bytes
-from sr_jax.training.state import TrainState
+from sr_jax.sharding import all_agree
+from sr_jax.training.state import State
 
 
 class Checkpoints:
@@ -18,33 +24,169 @@ class Checkpoints:
         folder: WORKDIR/checkpoints, one folder a step.
     """
 
-    def __init__(self, workdir: Path, *, keep: int) -> None:
+    def __init__(self, workdir: Path, *, keep: int, keep_every: int = 0) -> None:
+        """Opens or makes the folder.
+
+        Args:
+            workdir: of the training.
+            keep: how many of the newest checkpoints stay.
+            keep_every: those of multiples of this step stay for ever; 0: none does.
+        """
         self.folder = workdir.absolute() / "checkpoints"
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            keep_period=keep_every or None,
+            enable_async_checkpointing=True,
+        )
+        if jax.process_index() == 0:
+            # What a killed run left half-written. (Orbax would do this in the background, and
+            # an error in the meantime would end in a trace of its threads.)
+            for folder in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(folder)
+        with self._clear_errors():
+            self._manager = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+            )
 
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, None where there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Starts to write a checkpoint; waits for the previous one first."""
-        self._manager.save(step, args=ocp.args.StandardSave(state))
+    def save(self, step: int, state: State) -> None:
+        """Starts to write a checkpoint; waits for the previous one first.
 
-    def restore(self, like: TrainState) -> TrainState:
-        """Reads the newest checkpoint into arrays sharded as those of `like`."""
+        Does nothing where there is one of this step already.
+
+        Raises:
+            OSError: this or the previous one cannot be written.
+        """
+        with self._clear_errors():
+            if step != self.latest_step():
+                self._manager.save(step, args=ocp.args.StandardSave(state))
+
+    def restore(self, like: State) -> State:
+        """Reads the newest readable checkpoint into arrays sharded as those of `like`.
+
+        A checkpoint that cannot be read is named in the log and moved to
+        WORKDIR/checkpoints-unreadable.
+
+        Raises:
+            ValueError: the checkpoints are of another kind of state, or none is readable.
+        """
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
         )
-        return self._manager.restore(self.latest_step(), args=ocp.args.StandardRestore(abstract))
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            state: Any = None
+            try:
+                stored = _shapes(self._manager.item_metadata(step))
+                reason = "" if stored else "its list of arrays is missing"
+                if stored and stored == _shapes(like):
+                    state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            except Exception as error:  # whatever a damaged file brings about in the libraries
+                stored, reason = {}, f"{type(error).__name__}: {error}"
+            if all_agree(state is not None):
+                return state
+            if stored:
+                raise ValueError(
+                    f"{self.folder / str(step)} was written with another optimizer.name, train.ema "
+                    f"or adversarial network ({_difference(stored, _shapes(like))}): take another "
+                    "--workdir, or the config that it was started with"
+                )
+            self._set_aside(step, reason)
+        raise ValueError(
+            f"none of the checkpoints of {self.folder} can be read (moved to {self._unreadable}): "
+            "run the same command again to begin anew"
+        )
+
+    @property
+    def _unreadable(self) -> Path:
+        return self.folder.with_name("checkpoints-unreadable")
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        folder = self.folder / str(step)
+        logging.warning(
+            "checkpoint %s cannot be read (%s): going back to the one before it",
+            folder,
+            " ".join(reason.split())[:200],
+        )
+        if jax.process_index() == 0:
+            self._unreadable.mkdir(exist_ok=True)
+            taken = len(list(self._unreadable.glob(f"{step}*")))
+            folder.rename(self._unreadable / (f"{step}-{taken}" if taken else str(step)))
+        all_agree(True)  # the others wait for the renaming
+        self._manager.reload()
 
     def wait(self) -> None:
         """Returns once everything is on disk."""
-        self._manager.wait_until_finished()
+        with self._clear_errors():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, and ends the background threads."""
-        self._manager.close()
+        with self._clear_errors():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Turns what the libraries raise, from pages of text, into one line."""
+        try:
+            yield
+        except Exception as error:
+            whole = _steps(self.folder)
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"cannot write a checkpoint to {self.folder} ({reason[:300]}); the newest whole "
+                f"one is step {whole[-1] if whole else 'none'}: mend this and run the same command "
+                "to go on from there"
+            ) from error
+
+
+def read_variables(workdir: Path) -> dict[str, Any]:
+    """The variables that the newest checkpoint of another training would ship, on one device.
+
+    Raises:
+        ValueError: there is no checkpoint, or the newest cannot be read.
+    """
+    folder = workdir.absolute() / "checkpoints"
+    steps = _steps(folder)
+    if not steps:
+        raise ValueError(f"no checkpoint in {folder}")
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    try:
+        reader, place = ocp.StandardCheckpointHandler(), folder / str(steps[-1]) / "default"
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+            reader.metadata(place).tree,
+        )
+        tree = reader.restore(place, args=ocp.args.StandardRestore(like))
+    except Exception as error:  # whatever a damaged file brings about in the libraries
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"cannot read checkpoint {folder / str(steps[-1])}: {reason}") from error
+    tree = tree.get("generator", tree)
+    return {"params": tree["ema"] or tree["params"], **tree["rest"]}
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal())
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of all arrays of a state, or of what Orbax tells of a checkpoint."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        "/".join(
+            str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path
+        ): tuple(leaf.shape)
+        for path, leaf in leaves
+        if leaf is not None
+    }
+
+
+def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    differing = [k for k in sorted(stored.keys() | wanted.keys()) if stored.get(k) != wanted.get(k)]
+    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+    return f"{', '.join(differing[:3])}{more} differ"
 
 
 def claim_workdir(workdir: Path, config: ConfigDict) -> None:

@@ -1,11 +1,18 @@
 """Pixel losses: functions of a prediction and a target of one shape, to a scalar."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+PixelLoss = Callable[[jax.Array, jax.Array], jax.Array]
+
+# What a training step takes: a function of (prediction, target) in [0, 1] to the loss in the
+# recipe's units. Arrays that it needs (the weights of VGG) are leaves of the Partial, so that
+# `jax.jit` takes them as arguments and does not compile them in.
+Loss = Partial
 
 
 def l1(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -33,7 +40,7 @@ def half_sum_of_squares(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return 0.5 * sum_of_squares(prediction, target)
 
 
-LOSSES: dict[str, Loss] = {
+LOSSES: dict[str, PixelLoss] = {
     "l1": l1,
     "mse": mse,
     "charbonnier": charbonnier,
@@ -42,11 +49,23 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def get_loss(name: str) -> Loss:
-    """A loss by name; ValueError with the known names for another."""
+def get_loss(name: str, scale: float = 1.0) -> Loss:
+    """A pixel loss by name.
+
+    Args:
+        name: one of `LOSSES`.
+        scale: factor on predictions and targets, which puts the loss in the recipe's units.
+
+    Raises:
+        ValueError: unknown name; the known ones are listed.
+    """
     if name not in LOSSES:
         raise ValueError(f"loss.name is {name!r}; known are {', '.join(LOSSES)}")
-    return LOSSES[name]
+    return Partial(functools.partial(_scaled, LOSSES[name], scale))
+
+
+def _scaled(loss: PixelLoss, scale: float, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    return loss(prediction * scale, target * scale)
 
 
 def psnr(prediction: jax.Array, target: jax.Array) -> jax.Array:

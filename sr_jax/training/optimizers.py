@@ -1,9 +1,15 @@
 """Optimisers and schedules of the papers, from a config to optax."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
+
+# Top-level layer -> the scale that alone uses it, None for a layer of all scales.
+Branch = Callable[[str], int | None]
 
 
 def make_schedule(config: ConfigDict) -> optax.Schedule:
@@ -24,8 +30,13 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
     return schedule
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+def make_optimizer(
+    config: ConfigDict, branch: Branch | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Builds the optimiser of a recipe.
+
+    `update` takes the rate of the step as the keyword `learning_rate`. So the rate comes from the
+    one step count of the training state, and nothing in here can disagree with it after a resume.
 
     The order is: clipping of the data gradient, weight decay, moments, learning rate, rates of
     single layers. So weight decay is the L2 penalty of PyTorch's `weight_decay`, for Adam too.
@@ -34,15 +45,15 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
         config: the section `optimizer`: `name` 'adam' (`b1`, `b2`, `eps`) or 'sgd' (`momentum`);
             `weight_decay`; `clip` 'none', 'adjustable' (see `clip_by_rate`), 'value' (elementwise)
             or 'norm' (global), with its bound `clip_bound`; `layer_rates`, factors on the learning
-            rate of the layers named; and the schedule's fields.
+            rate of the layers named.
+        branch: for networks whose steps use a part of their layers, see `by_branch`.
 
     Raises:
         ValueError: unknown name or clip.
     """
-    schedule = make_schedule(config)
     clips = {
         "none": lambda bound: optax.identity(),
-        "adjustable": lambda bound: clip_by_rate(bound, schedule),
+        "adjustable": clip_by_rate,
         "value": optax.clip,
         "norm": optax.clip_by_global_norm,
     }
@@ -55,16 +66,19 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
             raise ValueError(
                 f"optimizer.{field} is {config[field]!r}; known are {', '.join(known)}"
             )
-    return optax.chain(
-        clips[config.clip](config.clip_bound),
-        optax.add_decayed_weights(config.weight_decay),
-        moments[config.name](),
-        optax.scale_by_learning_rate(schedule),
-        scale_layers(dict(config.layer_rates)),
+    moment = moments[config.name]()
+    return optax.with_extra_args_support(
+        optax.chain(
+            clips[config.clip](config.clip_bound),
+            optax.add_decayed_weights(config.weight_decay),
+            by_branch(moment, branch) if branch else moment,
+            descend_by_rate(),
+            scale_layers(dict(config.layer_rates)),
+        )
     )
 
 
-def clip_by_rate(theta: float, schedule: optax.Schedule) -> optax.GradientTransformation:
+def clip_by_rate(theta: float) -> optax.GradientTransformationExtraArgs:
     """Adjustable gradient clipping: every component to +-theta / learning rate (VDSR section 3.2).
 
     The bound grows as the rate falls, so that a step never moves a weight by more than theta
@@ -72,20 +86,71 @@ def clip_by_rate(theta: float, schedule: optax.Schedule) -> optax.GradientTransf
 
     Args:
         theta: largest movement of a weight in one step.
-        schedule: the learning rate, as a function of the number of updates done.
     """
 
     def update(
-        updates: optax.Updates, state: optax.ScaleByScheduleState, params: optax.Params | None
-    ) -> tuple[optax.Updates, optax.ScaleByScheduleState]:
+        updates: optax.Updates,
+        state: optax.EmptyState,
+        params: optax.Params | None = None,
+        *,
+        learning_rate: jax.Array,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.EmptyState]:
         del params
-        bound = theta / schedule(state.count)
-        clipped = jax.tree.map(lambda g: jnp.clip(g, -bound, bound), updates)
-        return clipped, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+        bound = theta / learning_rate
+        return jax.tree.map(lambda g: jnp.clip(g, -bound, bound), updates), state
 
-    def init(params: optax.Params) -> optax.ScaleByScheduleState:
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def descend_by_rate() -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by minus the `learning_rate` that `update` is given."""
+
+    def update(
+        updates: optax.Updates,
+        state: optax.EmptyState,
+        params: optax.Params | None = None,
+        *,
+        learning_rate: jax.Array,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.EmptyState]:
         del params
-        return optax.ScaleByScheduleState(jnp.zeros([], jnp.int32))
+        return jax.tree.map(lambda u: -learning_rate.astype(u.dtype) * u, updates), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def by_branch(
+    moments: optax.GradientTransformation, branch: Branch
+) -> optax.GradientTransformation:
+    """Keeps the moments, and Adam's count of steps, of every branch of a network apart.
+
+    A step of one scale of MDSR has gradients for the shared layers and for that scale's. The
+    other branches are not in `updates`, and their moments and counts stay as they are: as the
+    official code does under PyTorch 2, which leaves out parameters without a gradient.
+
+    Args:
+        moments: the transformation whose state is kept apart.
+        branch: top-level layer -> the branch that it belongs to.
+    """
+
+    def split(tree: Any) -> dict[str, dict[str, Any]]:
+        parts: dict[str, dict[str, Any]] = {}
+        for layer, value in tree.items():
+            parts.setdefault(str(branch(layer) or "shared"), {})[layer] = value
+        return parts
+
+    def init(params: Any) -> dict[str, Any]:
+        return {name: moments.init(part) for name, part in split(params).items()}
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params  # moments depend on gradients alone
+        merged: dict[str, Any] = {}
+        state = dict(state)
+        for name, part in split(updates).items():
+            part, state[name] = moments.update(part, state[name])
+            merged |= part
+        return merged, state
 
     return optax.GradientTransformation(init, update)
 
@@ -97,19 +162,23 @@ def scale_layers(rates: dict[str, float]) -> optax.GradientTransformation:
         rates: top-level name in `params` -> factor; layers that are not named keep theirs.
     """
 
-    def update(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
-        del params
-        unknown = sorted(rates.keys() - updates.keys())
+    def init(params: Any) -> optax.EmptyState:
+        unknown = sorted(rates.keys() - params.keys())
         if unknown:
             raise ValueError(
                 f"optimizer.layer_rates names {', '.join(unknown)}; "
-                f"the network's layers are {', '.join(updates)}"
+                f"the network's layers are {', '.join(params)}"
             )
-        return {
-            name: jax.tree.map(lambda u, rate=rates.get(name, 1.0): u * rate, layer)
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        scaled = {
+            name: jax.tree.map(lambda u, rate=rates[name]: u * rate, layer)
             if name in rates
             else layer
             for name, layer in updates.items()
         }
+        return scaled, state
 
-    return optax.stateless(update)
+    return optax.GradientTransformation(init, update)

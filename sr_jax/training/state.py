@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import flax.struct
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
@@ -36,14 +37,45 @@ class TrainState:
         return {"params": self.params if self.ema is None else self.ema, **self.rest}
 
 
+@flax.struct.dataclass
+class AdversarialState:
+    """The state of two networks that train against each other.
+
+    Attributes:
+        generator: the network that upscales.
+        discriminator: the network that judges it.
+    """
+
+    generator: TrainState
+    discriminator: TrainState
+
+    @property
+    def step(self) -> jax.Array:
+        """Updates done, of each network."""
+        return self.generator.step
+
+    @property
+    def params(self) -> Any:
+        """The trainable variables of the generator."""
+        return self.generator.params
+
+    def variables(self) -> dict[str, Any]:
+        """The variables of the generator, which are what is evaluated and shipped."""
+        return self.generator.variables()
+
+
+State = TrainState | AdversarialState
+
+
 def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
     seed: int,
-    ema: bool,
+    ema: bool = False,
     start_from: dict[str, Any] | None = None,
+    dtype: Any = jnp.float32,
 ) -> TrainState:
     """Initialises a network and its optimiser directly on the devices of the mesh.
 
@@ -53,16 +85,21 @@ def create_state(
         mesh: where the state shall live, replicated.
         seed: of the initial parameters.
         ema: whether an average of the parameters is kept.
-        start_from: parameters that replace the initial ones, by path; shapes must agree.
+        start_from: variables that replace the initial ones, by path; shapes must agree.
+        dtype: of the computation. Variables are float32, or float64 if it is.
 
     Returns:
         The state of step 0.
     """
+    stored = jnp.promote_types(dtype, jnp.float32)
 
     def create(key: jax.Array, start_from: dict[str, Any]) -> TrainState:
         variables = dict(model.init(key, example_images(model)))
         flat = flax.traverse_util.flatten_dict(variables, sep="/")
         variables = flax.traverse_util.unflatten_dict({**flat, **start_from}, sep="/")
+        variables = jax.tree.map(
+            lambda x: x.astype(stored) if jnp.issubdtype(x.dtype, jnp.floating) else x, variables
+        )
         params = variables.pop("params")
         return TrainState(
             step=jnp.zeros([], jnp.int32),

@@ -19,95 +19,152 @@ Metrics = dict[str, jax.Array]
 
 def make_train_step(
     model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
-    loss: Loss,
-    mesh: Mesh,
     *,
-    loss_scale: float = 1.0,
     scale: int | None = None,
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     ema_decay: float = 0.0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Builds the jitted update. The state given to it is donated: use the one that it returns.
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Batch, Loss], tuple[TrainState, Metrics]]:
+    """Builds the update, not yet compiled: see `compile_step`.
 
     Args:
         model: the network.
         optimizer: the optimiser.
-        schedule: its learning rate, for the log.
-        loss: of (prediction, target), which are multiplied by `loss_scale` first.
-        mesh: the devices that share the batch.
-        loss_scale: puts the loss in the recipe's units.
-        scale: of this step's batches, for networks with several.
-        dtype: of the computation; parameters, loss and optimiser stay float32.
+        schedule: its learning rate, as a function of the updates done.
+        scale: of this step's batches, for networks with several. Layers of other scales (MDSR's
+            branches) take no part: their parameters, moments and counts stay as they are.
+        dtype: of the computation; parameters, loss and optimiser are float32 at least.
         accumulate: parts in which a batch is processed, one after the other, to save memory.
+            Batch normalisation sees every part as a batch.
         ema_decay: of the average of the parameters.
+        axis_name: under `jax.pmap` or `jax.shard_map`, the mapped axis over which the batch is
+            split. None under `jax.jit`, which needs no such name: there the batch is global.
 
     Returns:
-        A function (state, {'lr', 'hr'}) -> (state, metrics). Images are (N, H, W, C) in [0, 1],
-        split over the mesh by rows. Metrics are the scalars `loss` (in the recipe's units),
-        `psnr` (dB), `learning_rate` and `gradient_norm`.
+        A function (state, {'lr', 'hr'}, loss) -> (state, metrics). Images are (N, H, W, C) in
+        [0, 1]. Metrics are the scalars `loss` (in the recipe's units), `psnr` (dB),
+        `learning_rate`, `gradient_norm` and `parameter_norm`.
     """
+    branch = getattr(model, "branch", lambda layer: None)
 
-    def loss_and_updates(params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any]:
-        prediction, updates = model.apply(
-            {"params": params, **rest},
-            batch["lr"].astype(dtype),
-            scale=scale,
-            train=True,
-            mutable=["batch_stats"],
-        )
-        prediction = prediction.astype(jnp.float32)
-        target = crop_to(batch["hr"], prediction.shape)
-        value = loss(prediction * loss_scale, target * loss_scale)
-        return value, ({**rest, **updates}, psnr(prediction, target))
+    def step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, Metrics]:
+        params = {k: v for k, v in state.params.items() if branch(k) in (None, scale)}
 
-    differentiate = jax.value_and_grad(loss_and_updates, has_aux=True)
+        def forward(params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any]:
+            prediction, rest = apply_network(model, params, rest, batch["lr"], dtype, scale)
+            target = crop_to(batch["hr"], prediction.shape)
+            return loss(prediction, target), (rest, psnr(prediction, target))
 
-    def gradients(state: TrainState, batch: Batch) -> tuple[jax.Array, Any, jax.Array, Any]:
-        if accumulate == 1:
-            (value, (rest, quality)), grads = differentiate(state.params, state.rest, batch)
-            return value, rest, quality, grads
-        # Every part takes every `accumulate`-th row, so that no row changes its device.
-        parts = jax.tree.map(
-            lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch
-        )
+        def gradients(rest: Any, batch: Batch) -> tuple[Any, Any]:
+            values, grads = jax.value_and_grad(forward, has_aux=True)(params, rest, batch)
+            value, (rest, quality) = values
+            return rest, (value, quality, grads)
 
-        def add(carry: Any, part: Batch) -> tuple[Any, None]:
-            rest, sums = carry
-            (value, (rest, quality)), grads = differentiate(state.params, rest, part)
-            return (rest, jax.tree.map(jnp.add, sums, (value, quality, grads))), None
-
-        zeros = (0.0, 0.0, jax.tree.map(jnp.zeros_like, state.params))
-        (rest, sums), _ = jax.lax.scan(add, (state.rest, zeros), parts)
-        value, quality, grads = jax.tree.map(lambda x: x / accumulate, sums)
-        return value, rest, quality, grads
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        value, rest, quality, grads = gradients(state, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - ema_decay)
-        metrics = {
+        rest, averages = in_parts(gradients, state.rest, batch, accumulate)
+        if axis_name is not None:
+            rest, averages = jax.lax.pmean((rest, averages), axis_name)
+        value, quality, grads = averages
+        rate = schedule(state.step)
+        state = apply_gradients(state, params, grads, optimizer, rate, rest, ema_decay)
+        return state, {
             "loss": value,
             "psnr": quality,
-            "learning_rate": schedule(state.step),
+            "learning_rate": rate,
             "gradient_norm": optax.tree.norm(grads),
+            "parameter_norm": optax.tree.norm(state.params),
         }
-        new_state = TrainState(state.step + 1, params, rest, opt_state, ema)
-        return new_state, metrics
 
-    everywhere, rows = replicated(mesh), split_rows(mesh)
-    return jax.jit(
+    return step
+
+
+def compile_step(step: Callable[..., Any], mesh: Mesh, loss: Loss) -> Callable[..., Any]:
+    """Compiles an update for a mesh: data parallel, the state replicated.
+
+    Args:
+        step: a function (state, batch, loss) -> (state, metrics).
+        mesh: the devices that share the batch; XLA inserts the communication.
+        loss: passed to every call; its arrays are arguments of the compiled function.
+
+    Returns:
+        A function (state, batch) -> (state, metrics). The state given to it is donated: use the
+        one that it returns.
+    """
+    everywhere = replicated(mesh)
+    compiled = jax.jit(
         step,
-        in_shardings=(everywhere, rows),
+        in_shardings=(everywhere, split_rows(mesh), everywhere),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
         compiler_options=compiler_options(),
     )
+    return lambda state, batch: compiled(state, batch, loss)
+
+
+def apply_network(
+    model: nn.Module, params: Any, rest: Any, images: jax.Array, dtype: Any, scale: int | None
+) -> tuple[jax.Array, Any]:
+    """A network in training mode.
+
+    Returns:
+        (output, rest): the output as float32 at least, and the other collections, of which the
+        batch statistics are brought up to date.
+    """
+    output, updates = model.apply(
+        {"params": params, **rest},
+        images.astype(dtype),
+        scale=scale,
+        train=True,
+        mutable=["batch_stats"],
+    )
+    return output.astype(jnp.promote_types(dtype, jnp.float32)), {**rest, **updates}
+
+
+def apply_gradients(
+    state: TrainState,
+    params: Any,
+    grads: Any,
+    optimizer: optax.GradientTransformationExtraArgs,
+    learning_rate: jax.Array,
+    rest: Any,
+    ema_decay: float,
+) -> TrainState:
+    """The state after an update of `params`, which may be a part of the state's layers."""
+    updates, opt_state = optimizer.update(
+        grads, state.opt_state, params, learning_rate=learning_rate
+    )
+    new_params = {**state.params, **optax.apply_updates(params, updates)}
+    ema = state.ema
+    if ema is not None:
+        ema = optax.incremental_update(new_params, ema, 1 - ema_decay)
+    return TrainState(state.step + 1, new_params, rest, opt_state, ema)
+
+
+def in_parts(
+    function: Callable[[Any, Batch], tuple[Any, Any]], rest: Any, batch: Batch, parts: int
+) -> tuple[Any, Any]:
+    """Runs `function(rest, batch) -> (rest, values)` over parts of a batch, one after the other.
+
+    Returns:
+        What the function returns for the whole batch at once, if its values are means over rows:
+        `rest` goes from part to part, and the values are averaged.
+    """
+    if parts == 1:
+        return function(rest, batch)
+    # Every part takes every `parts`-th row, so that no row changes its device.
+    split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+
+    def add(carry: Any, part: Batch) -> tuple[Any, None]:
+        rest, sums = carry
+        rest, values = function(rest, part)
+        return (rest, jax.tree.map(jnp.add, sums, values)), None
+
+    first = jax.tree.map(lambda x: x[0], split)
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(function, rest, first)[1])
+    (rest, sums), _ = jax.lax.scan(add, (rest, zeros), split)
+    return rest, jax.tree.map(lambda x: x / parts, sums)
 
 
 def crop_to(target: jax.Array, shape: tuple[int, ...]) -> jax.Array:

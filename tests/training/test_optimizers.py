@@ -24,17 +24,19 @@ def test_schedule_decays_every_and_at():
         assert float(schedule(jnp.asarray(count))) == pytest.approx(rate, rel=1e-6)
 
 
-def run(optimizer, params, gradients):
+def run(section, params, gradients):
+    optimizer, schedule = make_optimizer(section), make_schedule(section)
     state = optimizer.init(params)
-    for gradient in gradients:
-        updates, state = optimizer.update(gradient, state, params)
+    for count, gradient in enumerate(gradients):
+        rate = schedule(jnp.asarray(count))
+        updates, state = optimizer.update(gradient, state, params, learning_rate=rate)
         params = jax.tree.map(jnp.add, params, updates)
     return params
 
 
 def test_vdsr_clips_by_the_current_rate_then_decays_weights():
     """theta 0.01: the bound is 0.01 / 0.1 = 0.1, then 0.01 / 0.01 = 1; momentum 0.5."""
-    optimizer = make_optimizer(
+    params = run(
         config(
             name="sgd",
             learning_rate=0.1,
@@ -44,10 +46,7 @@ def test_vdsr_clips_by_the_current_rate_then_decays_weights():
             weight_decay=0.2,
             clip="adjustable",
             clip_bound=0.01,
-        )
-    )
-    params = run(
-        optimizer,
+        ),
         {"a": jnp.asarray([1.0, -2.0])},
         [{"a": jnp.asarray([7.0, 0.05])}, {"a": jnp.asarray([-7.0, 0.5])}],
     )
@@ -59,8 +58,8 @@ def test_vdsr_clips_by_the_current_rate_then_decays_weights():
 
 def test_adam_is_the_papers():
     """Kingma and Ba, algorithm 1, two steps by hand. float32: 1 - 0.999**t loses 5 digits."""
-    optimizer = make_optimizer(config(learning_rate=0.1))
-    params = run(optimizer, {"a": jnp.asarray(1.0)}, [{"a": jnp.asarray(g)} for g in (0.5, -0.25)])
+    gradients = [{"a": jnp.asarray(g)} for g in (0.5, -0.25)]
+    params = run(config(learning_rate=0.1), {"a": jnp.asarray(1.0)}, gradients)
     m = v = 0.0
     weight = 1.0
     for t, g in enumerate((0.5, -0.25), start=1):
@@ -71,18 +70,35 @@ def test_adam_is_the_papers():
 
 def test_layer_rates():
     params = {"conv_0": {"k": jnp.ones(2)}, "conv_2": {"k": jnp.ones(2)}}
-    optimizer = make_optimizer(
-        config(name="sgd", learning_rate=1.0, momentum=0.0, layer_rates={"conv_2": 0.1})
-    )
-    params = run(optimizer, params, [jax.tree.map(jnp.ones_like, params)])
+    section = config(name="sgd", learning_rate=1.0, momentum=0.0, layer_rates={"conv_2": 0.1})
+    params = run(section, params, [jax.tree.map(jnp.ones_like, params)])
     np.testing.assert_allclose(params["conv_0"]["k"], 0.0)
     np.testing.assert_allclose(params["conv_2"]["k"], 0.9)
     with pytest.raises(ValueError, match="layer_rates names conv_9; the network's layers are a"):
-        run(
-            make_optimizer(config(layer_rates={"conv_9": 0.1})),
-            {"a": jnp.ones(1)},
-            [{"a": jnp.ones(1)}],
+        make_optimizer(config(layer_rates={"conv_9": 0.1})).init({"a": jnp.ones(1)})
+
+
+def test_branches_keep_their_own_moments_and_counts():
+    """Adam, b1 0.9: a branch's first step is a full one however many steps others have done."""
+    branch = {"shared": None, "up_x2": 2, "up_x3": 3}.get
+    optimizer = make_optimizer(config(learning_rate=0.1), branch)
+    params = {name: jnp.ones(2) for name in ("shared", "up_x2", "up_x3")}
+    state = first = optimizer.init(params)
+    for names in (("shared", "up_x2"), ("shared", "up_x2"), ("shared", "up_x3")):
+        before = state
+        gradients = {name: jnp.full(2, 0.5) for name in names}
+        active = {name: params[name] for name in names}
+        updates, state = optimizer.update(
+            gradients, state, active, learning_rate=jnp.asarray(0.1)
         )
+        assert updates.keys() == gradients.keys()
+        if "up_x3" not in names:
+            np.testing.assert_array_equal(state[2]["3"].mu["up_x3"], first[2]["3"].mu["up_x3"])
+            assert state[2]["3"].count == 0
+        else:
+            jax.tree.map(np.testing.assert_array_equal, state[2]["2"], before[2]["2"])
+    assert (state[2]["shared"].count, state[2]["2"].count, state[2]["3"].count) == (3, 2, 1)
+    np.testing.assert_allclose(updates["up_x3"], -0.1, rtol=1e-5)  # bias-corrected as a first step
 
 
 def test_unknown_names_are_listed():

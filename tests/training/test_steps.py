@@ -8,20 +8,21 @@ import pytest
 from configs.common import get_defaults
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
-from sr_jax.training.losses import l1, mse
+from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import create_state
-from sr_jax.training.steps import crop_to, make_train_step
+from sr_jax.training.steps import compile_step, crop_to, make_train_step
 
 
-def train(steps=3, model=None, loss=mse, side=8, **options):
+def train(steps=3, model=None, loss=get_loss("mse"), side=8, **options):
     """A few steps on fixed noise; returns the state and the metrics of every step."""
     model = model or create_model("edsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
     config.name, config.learning_rate = "sgd", 0.01
     optimizer, mesh = make_optimizer(config), make_mesh(4)
     state = create_state(model, optimizer, mesh, seed=0, ema=options.get("ema_decay", 0.0) > 0)
-    step = make_train_step(model, optimizer, make_schedule(config), loss, mesh, **options)
+    step = make_train_step(model, optimizer, make_schedule(config), **options)
+    step = compile_step(step, mesh, loss)
     factor = 1 if model.takes_interpolated else model.scale
     rng = np.random.default_rng(0)
     history = []
@@ -38,9 +39,15 @@ def train(steps=3, model=None, loss=mse, side=8, **options):
 
 
 def test_metrics_and_step_count():
-    state, history = train(3, loss_scale=255.0, loss=l1)
+    state, history = train(3, loss=get_loss("l1", 255.0))
     assert state.step == 3
-    assert set(history[0]) == {"loss", "psnr", "learning_rate", "gradient_norm"}
+    assert history[0].keys() == {
+        "loss",
+        "psnr",
+        "learning_rate",
+        "gradient_norm",
+        "parameter_norm",
+    }
     assert 10 < history[0]["loss"] < 255  # in units of 0..255
     assert history[0]["learning_rate"] == np.float32(0.01)
 
@@ -91,3 +98,37 @@ def test_bfloat16_computes_and_keeps_float32_parameters():
     assert half[0]["loss"] == pytest.approx(full[0]["loss"], rel=0.02)
     assert half[0]["loss"] != full[0]["loss"]
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+
+
+def test_idle_branches_of_mdsr_do_not_move():
+    """Bit for bit: parameters, moments and count of a scale that was not drawn."""
+    model = create_model("mdsr_baseline", n_resblocks=1, n_feats=4)
+    config = get_defaults().optimizer
+    optimizer, mesh = make_optimizer(config, model.branch), make_mesh(2)
+    state = create_state(model, optimizer, mesh, seed=0)
+    rng = np.random.default_rng(0)
+    steps = {
+        scale: compile_step(
+            make_train_step(model, optimizer, make_schedule(config), scale=scale),
+            mesh,
+            get_loss("l1", 255.0),
+        )
+        for scale in (2, 3)
+    }
+    for scale in (2, 3, 2):
+        before = jax.device_get(state)
+        batch = {
+            "lr": jnp.asarray(rng.random((2, 6, 6, 3)), jnp.float32),
+            "hr": jnp.asarray(rng.random((2, 6 * scale, 6 * scale, 3)), jnp.float32),
+        }
+        state, _ = steps[scale](state, batch)
+        after = jax.device_get(state)
+        for layer, value in after.params.items():
+            same = jax.tree.map(np.array_equal, value, before.params[layer])
+            idle = model.branch(layer) not in (None, scale)
+            assert all(jax.tree.leaves(same)) if idle else not any(jax.tree.leaves(same)), layer
+        for name, moments in after.opt_state[2].items():
+            same = jax.tree.leaves(jax.tree.map(np.array_equal, moments, before.opt_state[2][name]))
+            assert all(same) if name not in ("shared", str(scale)) else not any(same), name
+    counts = {name: int(moments.count) for name, moments in after.opt_state[2].items()}
+    assert counts == {"shared": 3, "2": 2, "3": 1, "4": 0}
