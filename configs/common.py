@@ -14,7 +14,8 @@ def get_defaults() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
-            # Weights file or workdir of another network to start from: what fits is taken.
+            # Weights file or workdir of another network to start from: what fits is taken. None or
+            # "none": from scratch.
             "init_from": placeholder(str),
             # The name and hyper-parameters that `create_model` takes.
             "model": {},

@@ -29,5 +29,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.scale = 1.0
     common.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, steps=100, depth=1, n_feats=8)
+        small = 24 if scale == 2 else 12  # attention grows with the fourth power of the side
+        common.cut_down(config, steps=100, lr_patch_size=small, depth=1, n_feats=8)
+        config.train.eval_every = config.train.steps  # a whole image takes as long as all steps
     return config.lock()

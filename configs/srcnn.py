@@ -12,6 +12,8 @@ Recipe of the paper, TPAMI section 3.3 and 4: 33 x 33 patches of the 91 images o
 weights), SGD with momentum 0.9, batch 128, learning rate 1e-4 for the first two layers and 1e-5 for
 the last, weights from N(0, 0.001). Deviations: patches are drawn at random in 8 symmetries
 instead of cut on a grid of stride 14; and the paper's 8e8 back-propagations are 6.25e6 updates.
+With these tiny weights the first updates move the last bias alone: `smoke` gets no further than the
+mean grey.
 """
 
 from ml_collections import ConfigDict

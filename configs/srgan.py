@@ -9,7 +9,8 @@ div2k, folder=PATH; smoke.
 
 The generator starts from the workdir that configs/srresnet.py leaves when given the same arguments,
 less the content loss: runs/srresnet, runs/srresnet-photos, ...; --config.init_from=PATH names
-another. `smoke` starts from scratch; to chain it:
+another, and `none` none. `smoke` starts from scratch and therefore takes `mse` unless told
+otherwise: a hundred steps on VGG's features alone make no image. To chain it:
 
     python -m sr_jax.main --config=configs/srresnet.py:smoke
     python -m sr_jax.main --config=configs/srgan.py:smoke --config.init_from=runs/srresnet-smoke
@@ -39,13 +40,15 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.train.steps = 200_000
     config.optimizer.decay_factor = 0.1
     config.optimizer.decay_at = (100_000,)
-    config.loss.name = chosen.variant or "vgg54"
+    config.loss.name = chosen.variant or ("mse" if chosen.smoke else "vgg54")
     config.loss.scale = 2.0 if config.loss.name == "mse" else 1 / 12.75
     config.adversarial.weight = 1e-3
     common.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, lr_patch_size=12, n_resblocks=2, n_feats=16)
-        config.adversarial.n_feats = 16
+        common.cut_down(
+            config, steps=100, learning_rate=5e-3, lr_patch_size=12, n_resblocks=2, n_feats=16
+        )
+        config.adversarial.n_feats = 8
     else:
         config.init_from = common.default_workdir("srresnet", _without_variant(arguments))
     return config.lock()

