@@ -95,7 +95,7 @@ def parse_arguments(
 ) -> Arguments:
     """Reads the arguments behind a config's file name, such as 'x2,baseline,photos'.
 
-    Every recipe has `smoke`, which `cut_down` is for; its images are `photos` unless told otherwise.
+    Every recipe has `smoke` (see `cut_down`), with the `photos` unless a source is chosen.
 
     Args:
         text: words separated by commas, in any order; folder=PATH comes last, because PATH may hold

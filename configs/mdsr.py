@@ -4,13 +4,13 @@
     python -m sr_jax.main --config=configs/mdsr.py:baseline,photos
     python -m sr_jax.main --config=configs/mdsr.py:smoke              # under a minute, no download
 
-Arguments: baseline (16 blocks); photos, div2k, folder=PATH; smoke. One network serves x2, x3 and x4:
-every batch draws its scale, so there is no scale argument.
+Arguments: baseline (16 blocks); photos, div2k, folder=PATH; smoke. One network serves x2, x3 and
+x4: every batch draws its scale, so there is no scale argument.
 
-Recipe of the paper, section 4.2: DIV2K, LR patches of 48 x 48 at every scale, batch 16, 8 symmetries,
-one scale a batch, whose branches alone are updated, L1 on 0..255, Adam (0.9, 0.999, 1e-8), learning
-rate 1e-4 halved every 200 000 updates. The paper does not say how many updates: 650 000, as the
-official code.
+Recipe of the paper, section 4.2: DIV2K, LR patches of 48 x 48 at every scale, batch 16, 8
+symmetries, one scale a batch, whose branches alone are updated, L1 on 0..255, Adam (0.9, 0.999,
+1e-8), learning rate 1e-4 halved every 200 000 updates. The paper does not say how many updates:
+650 000, as the official code.
 """
 
 from ml_collections import ConfigDict

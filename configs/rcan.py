@@ -8,9 +8,9 @@ Arguments: x2 (default), x3, x4, x8; photos, div2k, folder=PATH; smoke.
 Start x3, x4 and x8 from the trained x2 network, as the authors do: --config.init_from names its
 workdir, runs/rcan, or runs/rcan-x2 where the argument was given.
 
-Recipe of the paper, section 4.1: DIV2K, LR patches of 48 x 48, batch 16, 8 symmetries, L1 on 0..255,
-Adam (0.9, 0.999, 1e-8), learning rate 1e-4 halved every 200 000 updates. The paper does not say how
-many updates: 1 000 000, as the official code.
+Recipe of the paper, section 4.1: DIV2K, LR patches of 48 x 48, batch 16, 8 symmetries, L1 on
+0..255, Adam (0.9, 0.999, 1e-8), learning rate 1e-4 halved every 200 000 updates. The paper does not
+say how many updates: 1 000 000, as the official code.
 """
 
 from ml_collections import ConfigDict

@@ -6,11 +6,11 @@
 
 Arguments: x2 (default), x3, x4, x8; photos, div2k, folder=PATH; smoke.
 
-Recipe of the paper, section 4.1: DIV2K, LR patches of 48 x 48, batch 8, 8 symmetries, L1 on 0..255,
-Adam (0.9, 0.99, 1e-8), learning rate 1e-4 halved every 200 epochs (of 1000 updates), every scale
-from scratch. The paper does not say how many updates: 1 000 000, as RCAN. The official code differs
-from the paper: its training defaults are batch 16 and a learning rate times 0.6 every 50 of 3000
-epochs, and those beside its test code 200 epochs and b2 0.999; which made the published weights is
+Recipe of the paper, section 4.1: DIV2K, LR patches of 48 x 48, batch 8, 8 symmetries, L1 on
+0..255, Adam (0.9, 0.99, 1e-8), learning rate 1e-4 halved every 200 epochs (of 1000 updates), every
+scale from scratch. How many updates is ours: 1 000 000, as RCAN. The official code has other
+defaults: for training, batch 16, b2 0.99 and a learning rate times 0.6 every 50 of 3000 epochs;
+beside its test code, 200 epochs, halving and b2 0.999. Which of them made the published weights is
 not known.
 """
 

@@ -8,8 +8,8 @@ Arguments: x4 (default), x2, x8, x3; photos, div2k, folder=PATH; smoke.
 
 Recipe of the paper, section 3.2: HR patches of 96 x 96, batch 16, mean squared error (equation 4)
 on [-1, 1], where it is 4 times that on [0, 1], Adam with b1 0.9, learning rate 1e-4 without decay,
-1 000 000 updates. Deviations: DIV2K instead of 350 000 images of ImageNet (folder=PATH takes those);
-patches are drawn in 8 symmetries; x3 and x8, which the paper does not have.
+1 000 000 updates. Deviations: DIV2K instead of 350 000 images of ImageNet (folder=PATH takes
+those); patches are drawn in 8 symmetries; the paper's network is x4 alone.
 """
 
 from ml_collections import ConfigDict

@@ -2,10 +2,10 @@
 
     python -m sr_jax.main --config=configs/vdsr.py:folder=T91,BSDS200   # the paper's 291 images
     python -m sr_jax.main --config=configs/vdsr.py:photos
-    python -m sr_jax.main --config=configs/vdsr.py:smoke                # under a minute, no download
+    python -m sr_jax.main --config=configs/vdsr.py:smoke                # a minute, no download
 
-Arguments: folder=PATH, photos, div2k; smoke. One network serves x2, x3 and x4: every row of a batch draws
-its own scale, so there is no scale argument.
+Arguments: folder=PATH, photos, div2k; smoke. One network serves x2, x3 and x4: every row of a batch
+draws its own scale, so there is no scale argument.
 
 Recipe of the paper, section 4.2 and 5.1: 41 x 41 patches, batch 64, half the squared error summed
 over the patch, SGD with momentum 0.9 and weight decay 1e-4, learning rate 0.1 divided by 10 every
@@ -35,7 +35,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.decay_every = 2490
     config.optimizer.weight_decay = 1e-4
     config.optimizer.clip = "adjustable"
-    config.optimizer.clip_bound = 1e-4
+    config.optimizer.clip_bound = 1e-5
     config.loss.name = "half_sum_of_squares"
     config.loss.scale = 1.0
     common.choose_data(config, chosen)

@@ -88,9 +88,7 @@ def test_branches_keep_their_own_moments_and_counts():
         before = state
         gradients = {name: jnp.full(2, 0.5) for name in names}
         active = {name: params[name] for name in names}
-        updates, state = optimizer.update(
-            gradients, state, active, learning_rate=jnp.asarray(0.1)
-        )
+        updates, state = optimizer.update(gradients, state, active, learning_rate=jnp.asarray(0.1))
         assert updates.keys() == gradients.keys()
         if "up_x3" not in names:
             np.testing.assert_array_equal(state[2]["3"].mu["up_x3"], first[2]["3"].mu["up_x3"])

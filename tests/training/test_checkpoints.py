@@ -1,0 +1,169 @@
+"""Checkpoints that are damaged, of another recipe, or cannot be written."""
+
+import logging
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from configs.common import get_defaults
+from sr_jax.models import create_model
+from sr_jax.sharding import make_mesh
+from sr_jax.training.checkpoints import Checkpoints
+from sr_jax.training.optimizers import make_optimizer
+from sr_jax.training.state import create_state
+
+DAMAGES = {
+    "emptied": lambda content: b"",
+    "halved": lambda content: content[: len(content) // 2],
+    "one byte short": lambda content: content[:-1],
+    "zeros": lambda content: bytes(len(content)),  # as some file systems leave after a power cut
+    "removed": None,
+}
+
+
+def make_state(seed: int, *, name: str = "adam", ema: bool = False):
+    config = get_defaults().optimizer
+    config.name = name
+    model = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+    return create_state(model, make_optimizer(config), make_mesh(1), seed=seed, ema=ema)
+
+
+@pytest.fixture(scope="module")
+def states():
+    """By step, with numbers that tell them apart."""
+    return {step: make_state(step).replace(step=jax.numpy.asarray(step)) for step in (2, 4)}
+
+
+@pytest.fixture(scope="module")
+def like():
+    return make_state(0)
+
+
+@pytest.fixture(scope="module")
+def written(states, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("written")
+    checkpoints = Checkpoints(workdir, keep=2)
+    for step, state in states.items():
+        checkpoints.save(step, state)
+    checkpoints.close()
+    return workdir
+
+
+@pytest.fixture
+def workdir(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "workdir")
+
+
+def assert_equal(state, expected):
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def damage(path, kind):
+    if DAMAGES[kind]:
+        path.write_bytes(DAMAGES[kind](path.read_bytes()))
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_file_is_noticed_or_not_needed(kind, states, like, written, tmp_path, caplog):
+    """Every file of the newest checkpoint in turn: the right values, or those of the older one."""
+    files = files_of(written / "checkpoints" / "4")
+    fallen_back = []
+    for index, file in enumerate(files):
+        workdir = shutil.copytree(written, tmp_path / str(index))
+        folder = workdir / "checkpoints" / "4"
+        damage(folder / file, kind)
+        caplog.clear()
+        checkpoints = Checkpoints(workdir, keep=2)
+        with caplog.at_level(logging.WARNING):
+            state = checkpoints.restore(like)
+        unreadable = workdir / "checkpoints-unreadable" / "4"
+        step = int(state.step)
+        assert_equal(state, states[step])
+        if step == 2:
+            fallen_back.append(file)
+            assert f"checkpoint {folder} cannot be read" in caplog.text, file
+            assert files_of(unreadable) == [f for f in files if f != file or DAMAGES[kind]]
+        else:
+            assert not unreadable.exists(), file
+        # Training goes on, and comes to the same step again.
+        checkpoints.save(4 if step == 2 else 6, states[4])
+        checkpoints.close()
+        assert_equal(Checkpoints(workdir, keep=2).restore(like), states[4])
+    print(f"{kind}: {len(fallen_back)} of {len(files)} files were needed")
+    # At least the arrays and what describes them.
+    assert len(fallen_back) >= len([file for file in files if "d" in file.parts])
+
+
+def test_one_step_may_be_damaged_twice(states, like, workdir):
+    for name in ("4", "4-1"):
+        damage(workdir / "checkpoints" / "4" / "default" / "_METADATA", "halved")
+        checkpoints = Checkpoints(workdir, keep=2)
+        assert_equal(checkpoints.restore(like), states[2])
+        checkpoints.save(4, states[4])
+        checkpoints.close()
+        assert (workdir / "checkpoints-unreadable" / name).is_dir()
+    assert_equal(Checkpoints(workdir, keep=2).restore(like), states[4])
+
+
+def test_all_damaged(like, workdir):
+    for step in ("2", "4"):
+        damage(workdir / "checkpoints" / step / "default" / "_METADATA", "emptied")
+    with pytest.raises(ValueError, match=r"none of the checkpoints of .* can be read") as error:
+        Checkpoints(workdir, keep=2).restore(like)
+    assert "begin anew" in str(error.value)
+    assert sorted(p.name for p in (workdir / "checkpoints-unreadable").iterdir()) == ["2", "4"]
+    assert Checkpoints(workdir, keep=2).latest_step() is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"), [({"name": "sgd"}, "opt_state/"), ({"ema": True}, "ema/")]
+)
+def test_checkpoint_of_another_recipe_is_refused_and_kept(recipe, told, states, like, workdir):
+    with pytest.raises(ValueError, match="was written with another optimizer.name") as error:
+        Checkpoints(workdir, keep=2).restore(make_state(0, **recipe))
+    assert told in str(error.value)
+    assert str(workdir / "checkpoints" / "4") in str(error.value)
+    assert not (workdir / "checkpoints-unreadable").exists()
+    assert_equal(Checkpoints(workdir, keep=2).restore(like), states[4])
+
+
+def test_what_a_killed_run_left_is_cleared_away(states, like, workdir):
+    left = workdir / "checkpoints" / "6.orbax-checkpoint-tmp"
+    shutil.copytree(workdir / "checkpoints" / "4", left)
+    reader = Checkpoints(workdir, keep=2, read_only=True)
+    assert reader.latest_step() == 4
+    assert left.exists()  # another run may be at work there
+    checkpoints = Checkpoints(workdir, keep=2)
+    assert not left.exists()
+    assert_equal(checkpoints.restore(like), states[4])
+
+
+def test_variables_of_a_checkpoint(states, workdir):
+    variables = Checkpoints(workdir, keep=1, read_only=True).read_variables()
+    assert_equal(variables["params"], states[4].params)
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["2", "4"]
+
+
+def test_variables_of_a_damaged_checkpoint(workdir):
+    damage(workdir / "checkpoints" / "4" / "default" / "_METADATA", "halved")
+    with pytest.raises(ValueError, match="no readable checkpoint in"):
+        Checkpoints(workdir, keep=1, read_only=True).read_variables()
+    assert not (workdir / "checkpoints-unreadable").exists()
+
+
+def test_keeps_the_newest_and_the_multiples(states, tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=4)
+    for step in range(1, 11):
+        checkpoints.save(step, states[2])
+        checkpoints.save(step, states[4])  # there is one of this step already
+    checkpoints.close()
+    kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [4, 8, 9, 10]
