@@ -35,7 +35,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.decay_every = 2490
     config.optimizer.weight_decay = 1e-4
     config.optimizer.clip = "adjustable"
-    config.optimizer.clip_bound = 1e-5
+    config.optimizer.clip_bound = 3e-5  # experiments/vdsr_clipping
     config.loss.name = "half_sum_of_squares"
     config.loss.scale = 1.0
     common.choose_data(config, chosen)

@@ -127,7 +127,7 @@ def test_all_damaged(like, workdir):
     ("recipe", "told"), [({"name": "sgd"}, "opt_state/"), ({"ema": True}, "ema/")]
 )
 def test_checkpoint_of_another_recipe_is_refused_and_kept(recipe, told, states, like, workdir):
-    with pytest.raises(ValueError, match="was written with another optimizer.name") as error:
+    with pytest.raises(ValueError, match=r"was written with another optimizer.name") as error:
         Checkpoints(workdir, keep=2).restore(make_state(0, **recipe))
     assert told in str(error.value)
     assert str(workdir / "checkpoints" / "4") in str(error.value)
