@@ -39,7 +39,7 @@ def models() -> None:
         radius, cost = radius_of(model), "-"
         if scales != ():
             scale = scales[0] if scales else 1
-            total = count_multiply_adds(model, 720 // scale, 1280 // scale, scales and scale)
+            total = count_multiply_adds(model, 720 // scale, 1280 // scale, scale)
             cost = f"{total / 1e9:,.1f} G"
         table.add_row(
             name,

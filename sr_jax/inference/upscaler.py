@@ -1,18 +1,26 @@
 """A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import flax.linen as nn
-import jax
 import numpy as np
 
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
+from sr_jax.inference.ensemble import symmetries
+from sr_jax.inference.network import (
+    compiled,
+    input_size,
+    output_factor,
+    precision,
+    result_dtype,
+    size_divisor,
+)
+from sr_jax.inference.planning import layout
 from sr_jax.inference.settings import Settings
-from sr_jax.models import Variables, describe_model, forward, network_scales
-from sr_jax.sharding import compiler_options
+from sr_jax.inference.tiling import Tile, run, split
+from sr_jax.models import Variables, describe_model, network_scales
 
 
 def network_scale(model: nn.Module, asked: int | None) -> int:
@@ -51,7 +59,8 @@ def run_network(
     """One low-resolution image through a network, on the network's own colour channels.
 
     An image of a size that the network cannot take has its last row and column repeated up to the
-    next one, and the result is cropped.
+    next one, and the result is cropped. For SRCNN and VDSR the whole image is interpolated first:
+    tiles are cut from, and symmetries applied to, the interpolated image.
 
     Args:
         model: the network.
@@ -61,27 +70,37 @@ def run_network(
         settings: how the image goes through the network.
 
     Returns:
-        float32 (scale * H, scale * W, C), neither clipped nor rounded.
+        (scale * H, scale * W, C), neither clipped nor rounded; float32, but float64 where the
+        settings ask for that dtype.
+
+    Raises:
+        ValueError: the settings do not fit the network or the memory (see `planning.layout`).
     """
-    height, width = image.shape[:2]
+    height, width = input_size(model, image.shape[0], image.shape[1], scale)
     if model.takes_interpolated:
-        image = imresize(np.asarray(image, np.float64), size=(scale * height, scale * width))
-    else:
-        divisor = getattr(model, "size_divisor", 1)
-        minimum = getattr(model, "minimum_size", 1)
-        missing = [max(-side % divisor, minimum - side) for side in (height, width)]
-        image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    result = _compiled(model, scale)(variables, image[None].astype(np.float32))[0]
-    return np.asarray(result[: scale * height, : scale * width])
+        image = imresize(np.asarray(image, np.float64), size=(height, width))
+    cut = layout(model, variables, (height, width), scale, settings)
+    missing = [(0, full - side) for full, side in zip(cut.size, (height, width), strict=True)]
+    dtype, factor = result_dtype(settings.dtype), output_factor(model, scale)
+    image = image.astype(dtype, copy=False)
+    if cut.size != (height, width):
+        image = np.pad(image, (*missing, (0, 0)), mode="edge")
+    result = np.zeros((factor * cut.size[0], factor * cut.size[1], image.shape[2]), dtype)
 
-
-@functools.cache
-def _compiled(model: nn.Module, scale: int) -> Callable[[Variables, np.ndarray], jax.Array]:
-    if getattr(model, "padding", None) == "valid":
-        # Trained without padding, such a network would shrink the image.
-        model = model.clone(padding="replicate")
-    step = functools.partial(forward, model, scale=scale)
-    return jax.jit(step, compiler_options=compiler_options())
+    function = compiled(model, scale, settings.dtype)
+    pairs = [(image, result)]
+    if settings.ensemble:
+        pairs = list(zip(symmetries(image), symmetries(result), strict=True))
+    tiles: list[Tile] = []
+    for number, (view, place) in enumerate(pairs):
+        # The last four symmetries are transposed.
+        tile = cut.tile if number < 4 else cut.tile[::-1]
+        tiles += split(view, place, tile, cut.overlap, cut.ramp, size_divisor(model))
+    with precision(settings.dtype):
+        run(lambda batch: np.asarray(function(variables, batch)), tiles, settings.batch)
+    if settings.ensemble:
+        result /= len(pairs)
+    return result[: factor * height, : factor * width]
 
 
 def upscale_rgb(
@@ -101,13 +120,31 @@ def upscale_rgb(
         settings: how the image goes through the network.
 
     Returns:
-        float (scale * H, scale * W, 3) RGB, neither clipped nor rounded.
+        (scale * H, scale * W, 3) RGB, neither clipped nor rounded; dtype as of `run_network`.
+
+    Raises:
+        ValueError: see `run_network`.
     """
     if model.n_colors == 3:
         return run_network(model, variables, image, scale, settings)
     luma = run_network(model, variables, rgb_to_luma(image), scale, settings)
-    chroma = imresize(rgb_to_ycbcr(image)[..., 1:], scale)
-    return ycbcr_to_rgb(np.concatenate([luma, chroma], axis=-1))
+    # One array is filled and converted in place: that of a photograph takes gigabytes.
+    result = np.empty((*luma.shape[:2], 3), luma.dtype)
+    result[..., :1] = luma
+    del luma
+    chroma = rgb_to_ycbcr(image)
+    for channel in (1, 2):
+        result[..., channel] = imresize(chroma[..., channel], scale)
+    for rows in _row_blocks(result):
+        result[rows] = ycbcr_to_rgb(result[rows].astype(np.float64))
+    return result
+
+
+def _row_blocks(image: np.ndarray) -> Iterator[slice]:
+    """Rows of about a million values, for steps that copy."""
+    rows = max(1, 2**20 // image[0].size)
+    for start in range(0, len(image), rows):
+        yield slice(start, start + rows)
 
 
 def upscale_image(
@@ -149,7 +186,10 @@ def upscale_image(
         colour = upscale_rgb(model, variables, to_float(to_rgb(pixels)), scale, settings)
         if size is not None:
             colour = imresize(colour, size=size)
-        return from_float(colour, image.dtype)
+        rounded = np.empty(colour.shape, image.dtype)
+        for rows in _row_blocks(colour):
+            rounded[rows] = from_float(colour[rows], image.dtype)
+        return rounded
 
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels not in (2, 4):

@@ -23,20 +23,24 @@ def count_multiply_adds(jaxpr: core.Jaxpr) -> int:
 
 def _count(equation: core.JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
+    inner = [count_multiply_adds(jaxpr) for jaxpr in _inner_jaxprs(params)]
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
-        shape = equation.invars[0].aval.shape
-        return math.prod(equation.outvars[0].aval.shape + tuple(shape[i] for i in contracted))
+        left = _shape(equation.invars[0])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel = _shape(equation.invars[1])
         features = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // features
-    inner = [count_multiply_adds(jaxpr) for jaxpr in _inner_jaxprs(params)]
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features
     if name == "scan":
-        return params["length"] * sum(inner)
-    if name == "while" and sum(inner):
+        return int(params["length"]) * sum(inner)
+    if name == "while" and any(inner):
         raise ValueError("a loop of unknown length: its multiply-adds cannot be counted")
     return max(inner) if name == "cond" else sum(inner)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
