@@ -132,21 +132,17 @@ def layout(
         ValueError: tiles as large as the overlaps on their sides, not enough memory for any tile,
             or an exact overlap of a network that looks at the whole image.
     """
-    if settings.tile is None:
-        height, width = (_extended(model, side, None, settings) for side in size)
-        return Layout((height, width), (height, width), 0, 0, "the whole image at once")
-    side, reason, pixels = settings.tile, f"a square of {settings.tile} was given", 0
+    side, reason, fitting = settings.tile, f"a square of {settings.tile} was given", 0
     if side == "auto":
-        side, pixels, reason = _largest_tile(model, variables, scale, settings)
+        side, fitting, reason = _largest_tile(model, variables, scale, settings)
+    height, width = (_extended(model, length, None, settings) for length in size)
+    if side is None or height * width <= fitting:
+        reason = "the whole image at once" if side is None else f"the whole image; {reason}"
+        return Layout((height, width), (height, width), 0, 0, reason)
     # Rounded down to what the network takes.
     side = max(valid_side(model, 1), int(side) - int(side) % size_divisor(model))
     height, width = (_extended(model, length, side, settings) for length in size)
     tile = min(side, height), min(side, width)
-    if height * width <= pixels or tile == (height, width):
-        tile, reason = (height, width), f"the whole image; {reason}"
-    elif pixels and min(tile) < side:  # a strip: what it is short of a square, it is longer
-        longest = pixels // min(tile) // STEP * STEP
-        tile = (height, min(width, longest)) if height < side else (min(height, longest), width)
     overlap, ramp = _overlap(model, side, settings)
     return Layout((height, width), tile, overlap, ramp, reason)
 
