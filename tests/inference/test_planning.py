@@ -15,9 +15,8 @@ from sr_jax.models import multiply_adds
 NETWORKS = [
     ("srcnn_915", {}, 2),
     ("edsr_baseline", {"n_resblocks": 2, "n_feats": 16}, 2),
-    ("rcan", {"n_resgroups": 2, "n_resblocks": 2}, 2),
-    ("san", {"n_resgroups": 2, "n_resblocks": 2}, 2),
-    ("csnln", {"depth": 2, "n_feats": 32}, 2),
+    ("rcan", {"n_resgroups": 2, "n_resblocks": 1}, 2),
+    ("san", {"n_resgroups": 1, "n_resblocks": 1}, 2),
     ("csnln", {"depth": 2, "n_feats": 16, "scale": 3}, 3),
 ]
 
