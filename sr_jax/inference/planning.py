@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sr_jax.inference.memory import memory_at_hand
@@ -206,6 +207,11 @@ def _largest_tile(
 ) -> tuple[int, int, str]:
     """The side of the largest square that fits, the pixels that fit, and why."""
     available, where = _budget()
+    # A program holds at least two arrays of its largest size at once; libraries of convolutions
+    # index with 32 bits.
+    indexed = 2 * 2**31 * jnp.dtype(settings.dtype).itemsize
+    if indexed < available:
+        available, where = indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
     fixed, per_pixel = _memory(model, variables, scale, settings)
     pixels = max(0, int((available - fixed) / per_pixel))
     side = math.isqrt(pixels) // STEP * STEP

@@ -55,6 +55,11 @@ def test_auto_takes_the_largest_tile_that_fits(network, memory):
         whole = plan(model, variables, *shape, 2, auto)
         assert (whole.tile, whole.tiles) == (shape, 1)
         assert "the whole image" in whole.reason
+    # However much there is, arrays stay below 2**31 values.
+    memory(2**50)
+    huge = plan(model, variables, 10**6, 10**6, 2, auto)
+    assert "16 GiB, what 32-bit indices reach" in huge.reason
+    assert huge.device_memory <= 2**34
     memory(predict_memory(model, variables, (31, 31), 2))
     with pytest.raises(ValueError, match="not enough memory: a tile of 32 pixels a side takes"):
         plan(model, variables, 200, 90, 2, auto)
