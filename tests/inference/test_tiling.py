@@ -188,6 +188,7 @@ def test_programs_are_few(network, photo):
     assert programs([(9, 40), (9, 20), (60, 7)], Settings(tile=16)) == 2
     # Batches: full ones, and powers of two of fewer tiles.
     assert programs([(17, 40), (50, 29), (33, 70)], Settings(tile=16, batch=4)) == 1
+    assert programs([(16, 30), (16, 20)], Settings(tile=16, batch=4)) == 1  # 3 and 2 tiles
     # Sides from 65 to 90 of tiles of 200 all become 96; without buckets every size is another.
     short = [(65, 90), (70, 66), (90, 85)]
     assert programs(short, Settings(tile=200, bucket=True)) == 1
