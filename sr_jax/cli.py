@@ -12,28 +12,47 @@ app.command()(upscale)
 app.command()(evaluate)
 app.command()(convert)
 
+_NUMBERS = ("parameters", "radius", "multiply-adds")
+
 
 @app.command()
 def models() -> None:
-    """Lists the known architectures."""
+    """Lists the known architectures: size, scales, input, and what an upscaled image costs.
+
+    Multiply-adds are of one RGB (or luma) image of 1280x720 pixels at the first scale.
+    """
     import rich
     import rich.table
 
     from sr_jax.models import ARCHITECTURES, count_parameters, create_model, network_scales
+    from sr_jax.models import multiply_adds as count_multiply_adds
+    from sr_jax.models import receptive_radius as radius_of
     from sr_jax.weights import variable_shapes
 
-    table = rich.table.Table("name", "parameters", "scales", "input")
+    table = rich.table.Table()
+    for column in ("name", "parameters", "scales", "input", "radius", "multiply-adds"):
+        table.add_column(column, justify="right" if column in _NUMBERS else "left")
     for name in ARCHITECTURES:
         model = create_model(name)
         scales = network_scales(model)
         channels = "luma" if model.n_colors == 1 else "RGB"
+        radius, cost = radius_of(model), "-"
+        if scales != ():
+            scale = scales[0] if scales else 1
+            total = count_multiply_adds(model, 720 // scale, 1280 // scale, scale)
+            cost = f"{total / 1e9:,.1f} G"
         table.add_row(
             name,
             f"{count_parameters(variable_shapes(model)):,}",
             "any" if scales is None else ", ".join(map(str, scales)) or "none",
             f"{channels}, interpolated" if model.takes_interpolated else channels,
+            str(radius) if radius is not None else "-" if scales == () else "whole image",
+            cost,
         )
     rich.get_console().print(table)
+    print("radius: input pixels that an output pixel sees in each direction")
+    print("multiply-adds: of one image of 1280x720 output pixels, at the first scale")
+    print("ships: none of the networks' weights yet; `sr-jax convert` brings published ones")
 
 
 def main() -> None:

@@ -175,9 +175,18 @@ def test_scores_compare_with_the_original(photos):
     assert ssim < 1
 
 
-def test_models_lists_them(capsys):
+def test_models_lists_them(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     cli.models()
-    assert "1,369,859" in capsys.readouterr().out
+    lines = {
+        line.split("│")[1].strip(): line
+        for line in capsys.readouterr().out.splitlines()
+        if "│" in line
+    }
+    for known in ("1,369,859", "36", "316.3 G"):
+        assert known in lines["edsr_baseline"]
+    assert "whole image" in lines["rcan"]
+    assert "7.4 G" in lines["srcnn_915"]
 
 
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])

@@ -1,17 +1,26 @@
 """A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import flax.linen as nn
-import jax
 import numpy as np
 
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
-from sr_jax.models import Variables, describe_model, forward, network_scales
-from sr_jax.sharding import compiler_options
+from sr_jax.inference.ensemble import symmetries
+from sr_jax.inference.network import (
+    compiled,
+    input_size,
+    output_factor,
+    precision,
+    result_dtype,
+    size_divisor,
+)
+from sr_jax.inference.planning import layout
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.tiling import Tile, run, split
+from sr_jax.models import Variables, describe_model, network_scales
 
 
 def network_scale(model: nn.Module, asked: int | None) -> int:
@@ -41,45 +50,65 @@ def network_scale(model: nn.Module, asked: int | None) -> int:
 
 
 def run_network(
-    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+    model: nn.Module,
+    variables: Variables,
+    image: np.ndarray,
+    scale: int,
+    settings: Settings = Settings(),
 ) -> np.ndarray:
     """One low-resolution image through a network, on the network's own colour channels.
 
     An image of a size that the network cannot take has its last row and column repeated up to the
-    next one, and the result is cropped.
+    next one, and the result is cropped. For SRCNN and VDSR the whole image is interpolated first:
+    tiles are cut from, and symmetries applied to, the interpolated image.
 
     Args:
         model: the network.
         variables: its variables.
         image: (H, W, C) floats in [0, 1], C the network's channels; not interpolated.
         scale: see `network_scale`.
+        settings: how the image goes through the network.
 
     Returns:
-        float32 (scale * H, scale * W, C), neither clipped nor rounded.
+        (scale * H, scale * W, C), neither clipped nor rounded; float32, but float64 where the
+        settings ask for that dtype.
+
+    Raises:
+        ValueError: the settings do not fit the network or the memory (see `planning.layout`).
     """
-    height, width = image.shape[:2]
+    height, width = input_size(model, image.shape[0], image.shape[1], scale)
     if model.takes_interpolated:
-        image = imresize(np.asarray(image, np.float64), size=(scale * height, scale * width))
-    else:
-        divisor = getattr(model, "size_divisor", 1)
-        minimum = getattr(model, "minimum_size", 1)
-        missing = [max(-side % divisor, minimum - side) for side in (height, width)]
-        image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    result = _compiled(model, scale)(variables, image[None].astype(np.float32))[0]
-    return np.asarray(result[: scale * height, : scale * width])
+        image = imresize(np.asarray(image, np.float64), size=(height, width))
+    cut = layout(model, variables, (height, width), scale, settings)
+    missing = [(0, full - side) for full, side in zip(cut.size, (height, width), strict=True)]
+    dtype, factor = result_dtype(settings.dtype), output_factor(model, scale)
+    image = image.astype(dtype, copy=False)
+    if cut.size != (height, width):
+        image = np.pad(image, (*missing, (0, 0)), mode="edge")
+    result = np.zeros((factor * cut.size[0], factor * cut.size[1], image.shape[2]), dtype)
 
-
-@functools.cache
-def _compiled(model: nn.Module, scale: int) -> Callable[[Variables, np.ndarray], jax.Array]:
-    if getattr(model, "padding", None) == "valid":
-        # Trained without padding, such a network would shrink the image.
-        model = model.clone(padding="replicate")
-    step = functools.partial(forward, model, scale=scale)
-    return jax.jit(step, compiler_options=compiler_options())
+    function = compiled(model, scale, settings.dtype)
+    pairs = [(image, result)]
+    if settings.ensemble:
+        pairs = list(zip(symmetries(image), symmetries(result), strict=True))
+    tiles: list[Tile] = []
+    for number, (view, place) in enumerate(pairs):
+        # The last four symmetries are transposed.
+        tile = cut.tile if number < 4 else cut.tile[::-1]
+        tiles += split(view, place, tile, cut.overlap, cut.ramp, size_divisor(model))
+    with precision(settings.dtype):
+        run(lambda batch: np.asarray(function(variables, batch)), tiles, settings.batch)
+    if settings.ensemble:
+        result /= len(pairs)
+    return result[: factor * height, : factor * width]
 
 
 def upscale_rgb(
-    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+    model: nn.Module,
+    variables: Variables,
+    image: np.ndarray,
+    scale: int,
+    settings: Settings = Settings(),
 ) -> np.ndarray:
     """Upscales a colour image; a luma network gets the luma, and the chroma goes bicubic.
 
@@ -88,44 +117,106 @@ def upscale_rgb(
         variables: its variables.
         image: (H, W, 3) RGB floats in [0, 1].
         scale: see `network_scale`.
+        settings: how the image goes through the network.
 
     Returns:
-        float (scale * H, scale * W, 3) RGB, neither clipped nor rounded.
+        (scale * H, scale * W, 3) RGB, neither clipped nor rounded; dtype as of `run_network`.
+
+    Raises:
+        ValueError: see `run_network`.
     """
     if model.n_colors == 3:
-        return run_network(model, variables, image, scale)
-    luma = run_network(model, variables, rgb_to_luma(image), scale)
-    chroma = imresize(rgb_to_ycbcr(image)[..., 1:], scale)
-    return ycbcr_to_rgb(np.concatenate([luma, chroma], axis=-1))
+        return run_network(model, variables, image, scale, settings)
+    luma = run_network(model, variables, rgb_to_luma(image), scale, settings)
+    # One array is filled and converted in place: that of a photograph takes gigabytes.
+    result = np.empty((*luma.shape[:2], 3), luma.dtype)
+    result[..., :1] = luma
+    del luma
+    chroma = rgb_to_ycbcr(image)
+    for channel in (1, 2):
+        result[..., channel] = imresize(chroma[..., channel], scale)
+    for rows in _row_blocks(result):
+        result[rows] = ycbcr_to_rgb(result[rows].astype(np.float64))
+    return result
+
+
+def _row_blocks(image: np.ndarray) -> Iterator[slice]:
+    """Rows of about a million values, for steps that copy."""
+    rows = max(1, 2**20 // image[0].size)
+    for start in range(0, len(image), rows):
+        yield slice(start, start + rows)
 
 
 def upscale_image(
-    model: nn.Module, variables: Variables, image: np.ndarray, scale: int
+    model: nn.Module,
+    variables: Variables,
+    image: np.ndarray,
+    scale: int,
+    settings: Settings = Settings(),
+    *,
+    size: Sequence[int] | None = None,
+    alpha: str = "bicubic",
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
-    Grey goes through the network as three equal channels, of which the mean is taken; alpha is
-    upscaled by bicubic interpolation.
+    Grey goes through the network as three equal channels, of which the mean is taken. Under fully
+    transparent pixels, whose colour means nothing, the network sees the colour of the nearest
+    visible pixel: no halo of a hidden colour appears along the edges.
 
     Args:
         model: the network.
         variables: its variables.
         image: uint8 or uint16, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
         scale: see `network_scale`.
+        settings: how the image goes through the network.
+        size: (height, width) of the result, to which the network's output is resized before it is
+            rounded; None keeps `scale` times the image's.
+        alpha: 'bicubic', or 'network' to send alpha through the network as grey.
 
     Returns:
-        The same dtype, channels and range, with both sides `scale` times as long.
+        The same dtype, channels and range, with both sides `scale` times as long, or of `size`.
+
+    Raises:
+        ValueError: alpha is none of the two, or see `run_network`.
     """
-    colour = upscale_rgb(model, variables, to_float(to_rgb(image)), scale)
-    return _in_layout_of(image, from_float(colour, image.dtype), scale)
+    if alpha not in ("bicubic", "network"):
+        raise ValueError(f"alpha is {alpha!r}; known are 'bicubic' and 'network'")
 
+    def upscale(pixels: np.ndarray) -> np.ndarray:
+        colour = upscale_rgb(model, variables, to_float(to_rgb(pixels)), scale, settings)
+        if size is not None:
+            colour = imresize(colour, size=size)
+        rounded = np.empty(colour.shape, image.dtype)
+        for rows in _row_blocks(colour):
+            rounded[rows] = from_float(colour[rows], image.dtype)
+        return rounded
 
-def _in_layout_of(image: np.ndarray, colour: np.ndarray, scale: int) -> np.ndarray:
-    """The upscaled colour of an image in its own layout, with its alpha."""
     channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels < 3:
-        grey = colour.mean(axis=-1, keepdims=True)
-        colour = np.floor(grey + 0.5).astype(image.dtype)
-    if channels in (2, 4):
-        colour = np.concatenate([colour, imresize(image[..., -1:], scale)], axis=-1)
-    return colour[..., 0] if image.ndim == 2 else colour
+    if channels not in (2, 4):
+        return _in_layout_of(image, upscale(image))
+    colour = _in_layout_of(image[..., :-1], upscale(_visible_colour(image)))
+    opacity = image[..., -1:]
+    if alpha == "network":
+        opacity = _in_layout_of(opacity, upscale(opacity))
+    else:
+        opacity = imresize(opacity, size=size) if size else imresize(opacity, scale)
+    return np.concatenate([colour, opacity], axis=-1)
+
+
+def _visible_colour(image: np.ndarray) -> np.ndarray:
+    """An image with alpha without it; transparent pixels take the nearest visible one's colour."""
+    from scipy.ndimage import distance_transform_edt
+
+    colour, hidden = image[..., :-1], image[..., -1] == 0
+    if not hidden.any() or hidden.all():
+        return colour
+    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    return colour[rows, columns]
+
+
+def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Upscaled colour as grey where `image` is, without alpha."""
+    if image.ndim == 3 and image.shape[2] == 3:
+        return colour
+    grey = np.floor(colour.mean(axis=-1, keepdims=True) + 0.5).astype(image.dtype)
+    return grey[..., 0] if image.ndim == 2 else grey

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sr_jax.models.arithmetic import count_multiply_adds
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
 from sr_jax.models.mdsr import MDSR
@@ -130,6 +131,48 @@ def network_scales(model: nn.Module) -> tuple[int, ...] | None:
     if model.scale is not None:
         return (model.scale,)
     return None if model.takes_interpolated else tuple(getattr(model, "scales", ()))
+
+
+def receptive_radius(model: nn.Module) -> int | None:
+    """How far a network of convolutions alone looks: no output pixel depends on more.
+
+    Args:
+        model: a network of this package.
+
+    Returns:
+        The number of input pixels (LR pixels; of the interpolated image for SRCNN and VDSR) in
+        each direction from the one under an output pixel. It is reached, not only a bound. None
+        for networks with layers over the whole image (RCAN, SAN, CSNLN), and for those that do
+        not upscale.
+    """
+    return getattr(model, "receptive_radius", None)
+
+
+def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None = None) -> int:
+    """Multiply-adds of one forward pass on one image: what its matrix products and convolutions do.
+
+    The program is traced, not run. What is counted is what this program executes, borders and
+    padding included; elementwise work, pooling and softmax are not. CSNLN's cross-scale attention
+    does without the ninefold redundancy of the official code, and its blocks compute the scores
+    along their borders again, so its figure is neither the paper's formula nor the official
+    code's.
+
+    >>> multiply_adds(create_model("srcnn_915"), 10, 10)  # 8032 weights at 100 pixels
+    803200
+
+    Args:
+        model: a network of this package.
+        height, width: of the network's input.
+        scale: as `forward` takes it.
+
+    Raises:
+        ValueError: as `forward` does.
+    """
+    images = jax.ShapeDtypeStruct((1, height, width, model.n_colors), np.float32)
+    check_call(model, images.shape, images.dtype, scale)
+    variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
+    step = functools.partial(model.apply, scale=scale, train=False)
+    return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
 
 
 def example_images(model: nn.Module) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
 
 
 class EDSR(nn.Module):
@@ -31,6 +31,15 @@ class EDSR(nn.Module):
     n_colors: int = 3
 
     takes_interpolated: ClassVar[bool] = False
+
+    @property
+    def receptive_radius(self) -> int:
+        """LR pixels beyond which an output pixel does not look: head, body, body_conv, upsampler.
+
+        >>> EDSR().receptive_radius
+        68
+        """
+        return 1 + 2 * self.n_resblocks + 1 + upsampler_radius(self.scale)
 
     @nn.compact
     def __call__(

@@ -239,6 +239,25 @@ def shuffle_factors(scale: int) -> tuple[int, ...]:
     return stages[scale]
 
 
+def upsampler_radius(scale: int, tail_size: int = 3) -> int:
+    """How far a sub-pixel upsampler and the convolution after it look, in pixels of their input.
+
+    The last pixel of a cell sees farthest to the right. From there it goes backwards: the last
+    convolution, then, for every stage, the shuffle and the 3x3 convolution before it.
+
+    >>> upsampler_radius(2), upsampler_radius(4, tail_size=9)
+    (2, 3)
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        tail_size: kernel size of the convolution after the upsampler.
+    """
+    farthest = scale - 1 + tail_size // 2
+    for factor in reversed(shuffle_factors(scale)):
+        farthest = farthest // factor + 1
+    return farthest
+
+
 class Upsampler(nn.Module):
     """Sub-pixel upsampler of EDSR, MDSR, RCAN and SAN: convolution and shuffle, no activation.
 

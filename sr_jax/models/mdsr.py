@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
 
 
 class MDSR(nn.Module):
@@ -31,6 +31,17 @@ class MDSR(nn.Module):
 
     takes_interpolated: ClassVar[bool] = False
     scale: ClassVar[None] = None  # the caller's choice
+
+    @property
+    def receptive_radius(self) -> int:
+        """LR pixels beyond which an output pixel does not look, at the widest of the scales.
+
+        Head, two blocks of 5x5 convolutions, body, body_conv, upsampler.
+
+        >>> MDSR().receptive_radius
+        172
+        """
+        return 1 + 8 + 2 * self.n_resblocks + 1 + max(map(upsampler_radius, self.scales))
 
     @nn.compact
     def __call__(

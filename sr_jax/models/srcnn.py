@@ -32,6 +32,11 @@ class SRCNN(nn.Module):
 
     takes_interpolated: ClassVar[bool] = True
 
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels of the interpolated image beyond which an output pixel does not look."""
+        return sum(size // 2 for size in self.kernel_sizes)
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False

@@ -7,7 +7,15 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import BatchNorm, Conv, PReLU, pixel_shuffle, repeat, shuffle_factors
+from sr_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    PReLU,
+    pixel_shuffle,
+    repeat,
+    shuffle_factors,
+    upsampler_radius,
+)
 
 # He et al. over the fan-in, not truncated, as the PyTorch port; the paper does not say.
 conv = functools.partial(
@@ -82,6 +90,15 @@ class SRResNet(nn.Module):
     bn_epsilon: float = 1e-5
 
     takes_interpolated: ClassVar[bool] = False
+
+    @property
+    def receptive_radius(self) -> int:
+        """LR pixels beyond which an output pixel does not look: head, body, body_conv, upsampler.
+
+        >>> SRResNet().receptive_radius
+        40
+        """
+        return 4 + 2 * self.n_resblocks + 1 + upsampler_radius(self.scale, tail_size=9)
 
     @nn.compact
     def __call__(

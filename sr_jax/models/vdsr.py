@@ -35,6 +35,11 @@ class VDSR(nn.Module):
 
     takes_interpolated: ClassVar[bool] = True
 
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels of the interpolated image beyond which an output pixel does not look."""
+        return self.depth
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False

@@ -1,0 +1,68 @@
+"""How much memory is at hand, for computation: of an accelerator, else of this machine."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def memory_at_hand() -> int:
+    """Bytes that are free on the default device; on a CPU, in this machine or container."""
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
+    return free_ram()
+
+
+def free_ram(root: Path = Path("/")) -> int:
+    """Bytes of RAM that this process may still take.
+
+    What Linux calls available, or what is left of a control group's limit if that is less. Where
+    the system does not tell, half of the RAM.
+
+    Args:
+        root: where proc and sys are mounted.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    kilobytes = {name: int(rest.split()[0]) for name, rest in (x.split(":", 1) for x in lines)}
+    return min([kilobytes["MemAvailable"] * 1024, *_left_in_groups(root)])
+
+
+def _left_in_groups(root: Path) -> list[int]:
+    """What the limits of this process's control group and of those above it leave."""
+    mounted = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, names = mounted, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):  # version 1
+            top = mounted / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            left += _left(folder, *names)
+            if folder == top:
+                break
+    return left
+
+
+def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> list[int]:
+    """Limit less usage, files that can be dropped not counted; nothing where there is no limit."""
+    try:
+        allowed = int((folder / limit).read_text())
+        used = int((folder / usage).read_text())
+        rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return [max(0, allowed - used + int(dict(rows).get(reclaimable, 0)))]
+    except (OSError, ValueError):  # no such file, or "max"
+        return []

@@ -1,0 +1,67 @@
+"""A network as a function of arrays in the host's memory: input sizes, precision, compilation."""
+
+import contextlib
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sr_jax.models import Variables, forward
+from sr_jax.sharding import compiler_options
+
+
+def input_size(model: nn.Module, height: int, width: int, scale: int) -> tuple[int, int]:
+    """The size of a network's input for an image: interpolated for SRCNN and VDSR."""
+    return (scale * height, scale * width) if model.takes_interpolated else (height, width)
+
+
+def output_factor(model: nn.Module, scale: int) -> int:
+    """Output pixels of a pixel of the network's input, along a side."""
+    return 1 if model.takes_interpolated else scale
+
+
+def valid_side(model: nn.Module, side: int) -> int:
+    """The least side, from the given one up, that the network takes."""
+    side = max(side, getattr(model, "minimum_size", 1))
+    return side + -side % size_divisor(model)
+
+
+def size_divisor(model: nn.Module) -> int:
+    """What the sides of the network's input are multiples of."""
+    return getattr(model, "size_divisor", 1)
+
+
+def result_dtype(dtype: str) -> type[np.floating[Any]]:
+    """In what results are kept: float32, but float64 for a computation in float64."""
+    return np.float64 if dtype == "float64" else np.float32
+
+
+def precision(dtype: str) -> contextlib.AbstractContextManager[Any]:
+    """Inside it a computation of that dtype can be compiled and run: x64 mode for float64."""
+    return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
+
+
+@functools.cache
+def compiled(model: nn.Module, scale: int, dtype: str) -> Any:
+    """The forward pass as one jitted function, which compiles once for each shape.
+
+    Args:
+        model: the network.
+        scale: see `sr_jax.models.forward`.
+        dtype: of the computation; call, lower and compile within `precision(dtype)`.
+
+    Returns:
+        (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`.
+    """
+    if getattr(model, "padding", None) == "valid":
+        # Trained without padding, such a network would shrink the image.
+        model = model.clone(padding="replicate")
+
+    def step(variables: Variables, images: jax.Array) -> jax.Array:
+        result = forward(model, variables, images.astype(jnp.dtype(dtype)), scale=scale)
+        return result.astype(result_dtype(dtype))
+
+    return jax.jit(step, compiler_options=compiler_options())

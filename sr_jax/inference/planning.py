@@ -1,0 +1,272 @@
+"""Which tiles an image is cut into, and what they will cost in memory and arithmetic."""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sr_jax.inference.memory import memory_at_hand
+from sr_jax.inference.network import (
+    compiled,
+    input_size,
+    output_factor,
+    precision,
+    result_dtype,
+    size_divisor,
+    valid_side,
+)
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.tiling import tile_starts
+from sr_jax.models import Variables, describe_model, multiply_adds, receptive_radius
+
+# Of the memory at hand, what the network's program may take. On a CPU the other half is for images
+# and results on the host, for the scratch space of convolutions, of which the compiler's figures
+# know nothing, and for other programs.
+CPU_SHARE = 0.5
+ACCELERATOR_SHARE = 0.8
+
+STEP = 32  # sides of automatic tiles and of buckets are multiples of it
+
+# Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
+# from about 160 on, where its blocks are full; compiling takes no longer for larger images.
+_PROBES = (192, 256)
+
+
+class Layout(NamedTuple):
+    """How an image is cut.
+
+    Attributes:
+        size: (height, width) of the network's input, extended to what the network takes.
+        tile: (height, width) of every tile.
+        overlap: what a tile sees beyond its part, in input pixels.
+        ramp: over how many input pixels neighbours fade into each other.
+        reason: what the tile's size follows from.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    overlap: int
+    ramp: int
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What an image will cost.
+
+    Attributes:
+        tile: (height, width) of a tile, in pixels of the network's input.
+        tiles: how many go through the network, those of all symmetries together.
+        device_memory: bytes that the network's program takes, the variables included.
+        host_memory: bytes of the arrays around it at most: image, results, rounding. On a CPU both
+            come out of the same memory.
+        multiply_adds: of all tiles.
+        reason: what the tile's size follows from.
+    """
+
+    tile: tuple[int, int]
+    tiles: int
+    device_memory: int
+    host_memory: int
+    multiply_adds: int
+    reason: str
+
+
+def plan(
+    model: nn.Module,
+    variables: Variables,
+    height: int,
+    width: int,
+    scale: int,
+    settings: Settings = Settings(),
+) -> Plan:
+    """Predicts what `upscale_image` will do with an image, without running the network.
+
+    Args:
+        model: the network.
+        variables: its variables, of which only the shapes matter.
+        height, width: of the image.
+        scale: the network's factor.
+        settings: how the image goes through the network.
+
+    Raises:
+        ValueError: see `layout`.
+    """
+    size = input_size(model, height, width, scale)
+    cut = layout(model, variables, size, scale, settings)
+    divisor = size_divisor(model)
+    tiles = math.prod(
+        len(tile_starts(length, tile, cut.overlap, divisor))
+        for length, tile in zip(cut.size, cut.tile, strict=True)
+    )
+    tiles *= 8 if settings.ensemble else 1
+    return Plan(
+        cut.tile,
+        tiles,
+        predict_memory(model, variables, cut.tile, scale, settings),
+        _host_memory(model, height, width, scale, settings),
+        tiles * multiply_adds(model, *cut.tile, scale),
+        cut.reason,
+    )
+
+
+def layout(
+    model: nn.Module,
+    variables: Variables,
+    size: tuple[int, int],
+    scale: int,
+    settings: Settings,
+) -> Layout:
+    """How a network's input is cut into tiles.
+
+    Args:
+        model: the network.
+        variables: its variables, of which only the shapes matter.
+        size: (height, width) of the network's input (see `input_size`).
+        scale: the network's factor.
+        settings: how the image goes through the network.
+
+    Raises:
+        ValueError: tiles as large as the overlaps on their sides, not enough memory for any tile,
+            or an exact overlap of a network that looks at the whole image.
+    """
+    side, reason, fitting = settings.tile, f"a square of {settings.tile} was given", 0
+    if side == "auto":
+        side, fitting, reason = _largest_tile(model, variables, scale, settings)
+    height, width = (_extended(model, length, None, settings) for length in size)
+    if side is None or height * width <= fitting:
+        reason = "the whole image at once" if side is None else f"the whole image; {reason}"
+        return Layout((height, width), (height, width), 0, 0, reason)
+    # Rounded down to what the network takes.
+    side = max(valid_side(model, 1), int(side) - int(side) % size_divisor(model))
+    height, width = (_extended(model, length, side, settings) for length in size)
+    tile = min(side, height), min(side, width)
+    overlap, ramp = _overlap(model, side, settings)
+    return Layout((height, width), tile, overlap, ramp, reason)
+
+
+def predict_memory(
+    model: nn.Module,
+    variables: Variables,
+    tile: tuple[int, int],
+    scale: int,
+    settings: Settings = Settings(),
+) -> int:
+    """Bytes of the network's program on a batch of tiles: variables, tiles, results, temporaries.
+
+    The compiler says what two small programs need; from there on memory grows in proportion to
+    the pixels, in the networks with attention too, which works in blocks.
+
+    Args:
+        model: the network.
+        variables: its variables, of which only the shapes matter.
+        tile: (height, width) in pixels of the network's input.
+        scale: the network's factor.
+        settings: of which dtype and batch matter.
+    """
+    fixed, per_pixel = _memory(model, variables, scale, settings)
+    return math.ceil(fixed + per_pixel * tile[0] * tile[1])
+
+
+def _memory(
+    model: nn.Module, variables: Variables, scale: int, settings: Settings
+) -> tuple[float, float]:
+    leaves, structure = jax.tree.flatten(variables)
+    shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+    return _probe(model, structure, shapes, scale, settings.dtype, settings.batch)
+
+
+@functools.cache
+def _probe(
+    model: nn.Module, structure: Any, shapes: tuple[Any, ...], scale: int, dtype: str, batch: int
+) -> tuple[float, float]:
+    """Bytes of the program: the part that no image changes, and those for a pixel of a tile."""
+    variables = jax.tree.unflatten(structure, shapes)
+    pixels, needed = [], []
+    for probe in _PROBES:
+        side = valid_side(model, probe)
+        images = jax.ShapeDtypeStruct((batch, side, side, model.n_colors), result_dtype(dtype))
+        with precision(dtype):
+            program = compiled(model, scale, dtype).lower(variables, images).compile()
+        analysis = program.memory_analysis()
+        pixels.append(side * side)
+        needed.append(
+            analysis.argument_size_in_bytes
+            + analysis.output_size_in_bytes
+            + analysis.temp_size_in_bytes
+        )
+    per_pixel = (needed[1] - needed[0]) / (pixels[1] - pixels[0])
+    return max(0.0, needed[0] - per_pixel * pixels[0]), per_pixel
+
+
+def _largest_tile(
+    model: nn.Module, variables: Variables, scale: int, settings: Settings
+) -> tuple[int, int, str]:
+    """The side of the largest square that fits, the pixels that fit, and why."""
+    available, where = _budget()
+    # A program holds at least two arrays of its largest size at once; libraries of convolutions
+    # index with 32 bits.
+    indexed = 2 * 2**31 * jnp.dtype(settings.dtype).itemsize
+    if indexed < available:
+        available, where = indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
+    fixed, per_pixel = _memory(model, variables, scale, settings)
+    pixels = max(0, int((available - fixed) / per_pixel))
+    side = math.isqrt(pixels) // STEP * STEP
+    if side < STEP:
+        least = predict_memory(model, variables, (STEP, STEP), scale, settings)
+        raise ValueError(
+            f"not enough memory: a tile of {STEP} pixels a side takes {least / 2**20:.0f} MiB, "
+            f"there are {where}; give a tile, or a smaller batch"
+        )
+    return side, pixels, f"a square of {side} is the largest in {where}"
+
+
+@functools.cache
+def _budget() -> tuple[int, str]:
+    """Bytes for the network's program, in numbers and words.
+
+    Asked once a process: if every image were given another tile, each would be compiled anew.
+    """
+    share = CPU_SHARE if jax.default_backend() == "cpu" else ACCELERATOR_SHARE
+    at_hand = memory_at_hand()
+    return int(share * at_hand), f"{share:.0%} of {at_hand / 2**30:.1f} GiB at hand"
+
+
+def _overlap(model: nn.Module, side: int, settings: Settings) -> tuple[int, int]:
+    """Overlap and ramp: where tiles agree exactly there is nothing to fade."""
+    radius = receptive_radius(model)
+    if settings.overlap == "exact":
+        if radius is None:
+            name, _ = describe_model(model)
+            raise ValueError(
+                f"overlap 'exact' is for networks of convolutions alone: {name} looks at the whole "
+                "image, so that no tile can equal it; give a number of pixels, or no tile"
+            )
+        return radius, 0
+    if settings.overlap is None:
+        overlap = min(32, side // 4, 32 if radius is None else radius)
+    else:
+        overlap = int(settings.overlap)
+    return overlap, 0 if radius is not None and overlap >= radius else overlap
+
+
+def _extended(model: nn.Module, length: int, side: int | None, settings: Settings) -> int:
+    """The side of an image as it goes through the network in tiles of `side` (None: whole)."""
+    if settings.bucket and (side is None or length < side):
+        length += -length % STEP
+        length = length if side is None else min(length, side)
+    return valid_side(model, length)
+
+
+def _host_memory(model: nn.Module, height: int, width: int, scale: int, settings: Settings) -> int:
+    """Bytes of arrays on the host at most, for an RGB image of 16 bits."""
+    item = np.dtype(result_dtype(settings.dtype)).itemsize
+    # Of an output pixel: the result and its rounding; in luma networks also what bicubic
+    # interpolation of one channel holds in float64, before the rounding.
+    bytes_per_pixel = 3 * item + (20 if model.n_colors == 1 else 6)
+    factor = output_factor(model, scale)
+    grid_height, grid_width = input_size(model, height, width, scale)
+    return height * width * 3 * (item + 2) + bytes_per_pixel * grid_height * grid_width * factor**2

@@ -1,0 +1,64 @@
+"""Free memory, as files of a made-up /proc and /sys tell it."""
+
+import pytest
+
+from sr_jax.inference.memory import free_ram, memory_at_hand
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """`machine({path: text})`: a root folder with 1000 KiB of RAM available."""
+
+    def make(files):
+        files = {"proc/meminfo": "MemTotal: 2000 kB\nMemAvailable:    1000 kB\n"} | files
+        for path, text in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        return tmp_path
+
+    return make
+
+
+def group(limit, usage, inactive=0, folder="sys/fs/cgroup/job"):
+    return {
+        "proc/self/cgroup": "0::/job/step\n",
+        f"{folder}/memory.max": f"{limit}\n",
+        f"{folder}/memory.current": f"{usage}\n",
+        f"{folder}/memory.stat": f"anon 5\ninactive_file {inactive}\n",
+    }
+
+
+def test_what_linux_calls_available(machine):
+    assert free_ram(machine({})) == 1000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "inactive", "free"),
+    [
+        (500_000, 200_000, 50_000, 350_000),
+        ("max", 200_000, 0, 1000 * 1024),
+        (9_000_000, 200_000, 0, 1000 * 1024),
+        (500_000, 600_000, 0, 0),
+    ],
+)
+def test_a_control_group_above_this_process_limits(machine, limit, usage, inactive, free):
+    assert free_ram(machine(group(limit, usage, inactive))) == free
+
+
+def test_control_groups_of_version_1(machine):
+    folder = "sys/fs/cgroup/memory/job"
+    files = {
+        "proc/self/cgroup": "3:cpu:/job\n4:memory:/job\n",
+        f"{folder}/memory.limit_in_bytes": "500000\n",
+        f"{folder}/memory.usage_in_bytes": "100000\n",
+        f"{folder}/memory.stat": "total_inactive_file 7\n",
+    }
+    assert free_ram(machine(files)) == 400_007
+
+
+def test_a_system_that_does_not_tell(tmp_path):
+    assert free_ram(tmp_path) > 0
+
+
+def test_this_machine_has_some():
+    assert memory_at_hand() > 2**20
