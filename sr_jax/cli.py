@@ -31,7 +31,9 @@ def models() -> None:
 
     table = rich.table.Table()
     for column in ("name", "parameters", "scales", "input", "radius", "multiply-adds"):
-        table.add_column(column, justify="right" if column in _NUMBERS else "left")
+        table.add_column(
+            column, justify="right" if column in _NUMBERS else "left", no_wrap=column != "input"
+        )
     for name in ARCHITECTURES:
         model = create_model(name)
         scales = network_scales(model)

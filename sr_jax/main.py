@@ -3,10 +3,8 @@
 python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=runs/edsr]
 """
 
-import logging
 import os
 import re
-import sys
 from pathlib import Path
 
 # TensorFlow only feeds data: keep it quiet.
@@ -16,10 +14,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import jax
 from absl import app, flags
 from ml_collections import config_flags
-from rich.logging import RichHandler
 
 from sr_jax import evaluate, sharding, weights
-from sr_jax.console import run
+from sr_jax.console import log_to_terminal, run
 from sr_jax.models import describe_model
 from sr_jax.train import load_images, train
 
@@ -36,17 +33,8 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
-    handler: logging.Handler = RichHandler(show_path=False, log_time_format="%H:%M:%S")
-    if not sys.stderr.isatty():  # a log file wants whole lines
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    # Libraries tell every step of theirs; their warnings, and the metrics by clu, remain.
-    told = re.compile(r"/(sr_jax|clu)/[^/]*(/[^/]*)?$")
-    handler.addFilter(lambda r: r.levelno > logging.INFO or bool(told.search(r.pathname)))
-    logging.getLogger().handlers = [handler]
     sharding.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    if jax.process_index() > 0:  # one process tells for all
-        handler.setLevel(logging.WARNING)
+    log_to_terminal(warnings_only=jax.process_index() > 0)
     recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
     config = CONFIG.value

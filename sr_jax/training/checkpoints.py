@@ -17,7 +17,6 @@ from sr_jax.imaging.files import write_bytes
 from sr_jax.sharding import all_agree
 from sr_jax.training.state import State
 
-
 ITEM = "default"  # Orbax's name of what a checkpoint of one item holds
 
 
