@@ -1,7 +1,10 @@
 """From the content of an image file to pixels: PNG, JPEG, TIFF, WebP and BMP."""
 
 import io
+import itertools
+import logging
 import struct
+import warnings
 from typing import NamedTuple
 
 import imagecodecs
@@ -16,6 +19,11 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sr_jax.imaging import profiles
 
+# What the decoders log of odd files would, with no logging set up, be printed between the lines
+# of a command; what matters of it is raised as well.
+for _decoder in ("PIL", "imagecodecs", "tifffile"):
+    logging.getLogger(_decoder).addHandler(logging.NullHandler())
+
 # A file whose header promises more than this (16384 squared) is refused before it is decoded.
 MAX_PIXELS = 1 << 28
 
@@ -28,6 +36,8 @@ _MODES = {
 }
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PROFILE = 34675
+# One of full resolution and reduced ones, each half as long as the one before.
+_MAX_TIFF_PAGES = 32
 
 
 class Picture(NamedTuple):
@@ -117,14 +127,19 @@ def _decode_tiff(data: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages.first
         _check_pixels(page.imagewidth, page.imagelength)
-        full = [other for other in tiff.pages if not other.aspage().is_reduced]
-        if len(full) > 1:
-            raise ValueError(f"it holds {len(full)} pages, expected one")
+        # The list of pages may run in a circle.
+        pages = list(itertools.islice(tiff.pages, _MAX_TIFF_PAGES))
+        full = [other for other in pages if not other.aspage().is_reduced]
+        if len(full) > 1 or len(pages) == _MAX_TIFF_PAGES:
+            raise ValueError("it holds several pages, expected one")
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends, default=0) > len(data):
             raise ValueError("the file is truncated")
         if page.bitspersample <= 8:
-            return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
+            with warnings.catch_warnings():
+                # Pillow has its own opinion of how large a strip may be; the pixels are counted.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
         if page.dtype != np.uint16 or page.bitspersample != 16:
             raise ValueError(
                 f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"
