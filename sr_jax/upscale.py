@@ -188,16 +188,16 @@ def _find(inputs: Sequence[Path], output: Path) -> tuple[dict[Path, Path], list[
     problems = []
     for given in inputs:
         if given.is_dir():
-            inner = os.path.realpath(output) + os.sep
-            if not inner.startswith(os.path.realpath(given) + os.sep):
-                inner = ""
+            results = os.path.realpath(output)
+            if not results.startswith(os.path.join(os.path.realpath(given), "")):
+                results = ""
             try:
                 found = list_images(given)
             except ValueError as error:
                 problems.append(str(error))
                 continue
             for path in found:
-                if not (inner and os.path.realpath(path).startswith(inner)):
+                if not (results and os.path.realpath(path).startswith(results + os.sep)):
                     files.setdefault(path, path.relative_to(given))
         elif glob.has_magic(str(given)) and not os.path.lexists(given):
             # A pattern in quotation marks, which the shell has not replaced.

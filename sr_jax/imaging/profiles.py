@@ -17,7 +17,8 @@ def fits(profile: bytes, channels: int) -> bool:
     >>> fits(b"not a profile", 3)
     False
     """
-    return _space(profile) == _SPACES[channels]
+    is_profile = len(profile) >= 132 and profile[36:40] == b"acsp"
+    return is_profile and profile[16:20] == _SPACES[channels]
 
 
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -33,7 +34,7 @@ def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     Returns:
         An image of mode RGB and the same size.
     """
-    if profile is not None and _space(profile) == b"CMYK":
+    if profile is not None:
         try:
             converted = ImageCms.profileToProfile(
                 image,
@@ -42,13 +43,8 @@ def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 outputMode="RGB",
             )
-        except (ImageCms.PyCMSError, OSError):  # a broken profile is as good as none
-            converted = None
-        if converted is not None:
-            return converted
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):  # an unusable profile is as good as none
+            pass
     return image.convert("RGB")
-
-
-def _space(profile: bytes) -> bytes:
-    """The data colour space of a profile, four letters; empty if it is no ICC profile."""
-    return profile[16:20] if len(profile) >= 132 and profile[36:40] == b"acsp" else b""
