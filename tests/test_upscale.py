@@ -494,7 +494,12 @@ def test_where_compilations_are_kept(tmp_path, monkeypatch):
 
 def test_a_whole_run_in_a_process_of_its_own(model, tmp_path):
     """No warning, no TensorFlow; compiled programs are kept, and found by a second run."""
-    write_image(tmp_path / "a.png", noise(9, 8, 3))
+    write_image(tmp_path / "a.png", noise(9, 8, 3, dtype=np.uint16))
+    whole = (tmp_path / "a.png").read_bytes()
+    # A profile that is none, of which the decoder warns.
+    other = png(1, 1, 8, (b"iCCP", b"x\0\0junk"))
+    profile = other[33 : other.index(b"IDAT") - 4]
+    (tmp_path / "a.png").write_bytes(whole[:33] + profile + whole[33:])
     program = (
         "import json, sys, jax; from pathlib import Path; from sr_jax.upscale import upscale\n"
         "hits = []\n"
