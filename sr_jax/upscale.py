@@ -284,6 +284,10 @@ def _keep_compilations() -> None:
     except (OSError, RuntimeError):  # no home, no space, not ours: then every run compiles anew
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # By itself JAX keeps what took a second or more; a small network is compiled in less, but for
+    # every size again.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _progress(console: "Console") -> "Progress":

@@ -472,6 +472,7 @@ def test_where_compilations_are_kept(tmp_path, monkeypatch):
         _keep_compilations()
         return jax.config.values["jax_compilation_cache_dir"]
 
+    threshold = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
     try:
         jax.config.update("jax_enable_compilation_cache", True)
         (tmp_path / "file").touch()
@@ -487,7 +488,9 @@ def test_where_compilations_are_kept(tmp_path, monkeypatch):
         jax.config.update("jax_compilation_cache_dir", None)
         jax.config.update("jax_enable_compilation_cache", False)
         assert kept() is None
+        assert jax.config.values["jax_persistent_cache_min_compile_time_secs"] < threshold
     finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", threshold)
         jax.config.update("jax_compilation_cache_dir", None)
         jax.config.update("jax_enable_compilation_cache", False)
 
