@@ -105,6 +105,8 @@ def upscale(
         raise ValueError(f"--scale is {scale}, expected a positive number")
     files, failures = _find(inputs, output)
     targets = _name_outputs(files, output, suffix)
+    if comparison in (*targets, *targets.values()):
+        raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
     taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
     if taken and not (overwrite or dry_run):
         raise ValueError(f"{taken[0]} exists: give --overwrite, or another --output or --suffix")

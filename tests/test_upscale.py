@@ -264,6 +264,10 @@ def test_comparison(model, tmp_path):
     assert read_image(tmp_path / "look.png").ndim == 3
     with pytest.raises(ValueError, match=r"look\.png exists"):
         upscale([tmp_path / "b.png"], output=tmp_path / "new", **arguments)
+    for place in (tmp_path / "b.png", tmp_path / "out" / "b.png"):
+        arguments |= {"comparison": place, "overwrite": True}
+        with pytest.raises(ValueError, match=r"b\.png is an input or an output"):
+            upscale([tmp_path / "b.png"], output=tmp_path / "out", **arguments)
 
 
 # ------------------------------------------------------------------ broken files
