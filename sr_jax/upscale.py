@@ -3,6 +3,13 @@
 Run as `sr-jax upscale` or `python -m sr_jax.upscale`.
 """
 
+import glob
+import math
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,83 +18,338 @@ import typer
 from sr_jax.console import run
 
 if TYPE_CHECKING:
+    import flax.linen as nn
     import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sr_jax.inference.planning import Plan
+
+
+class Dtype(StrEnum):
+    """In what the network computes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float64 = "float64"
+
+
+class Alpha(StrEnum):
+    """How opacity is upscaled."""
+
+    bicubic = "bicubic"
+    network = "network"
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    model: Annotated[str, typer.Option(help="A weights file or a training workdir.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, folders of images at any depth, or patterns.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
-    scale: Annotated[
-        int | None, typer.Option(help="The factor, where the weights do not say it.")
+    model: Annotated[
+        str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Any factor, also fractional; by default the network's own. What the network "
+            "does not reach itself is resized bicubically."
+        ),
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="Comes after the names of the outputs.")] = "",
+    tile: Annotated[
+        str,
+        typer.Option(
+            help="Side of the tiles in pixels; 'auto': the largest that fits into memory; "
+            "'none': whole images."
+        ),
+    ] = "auto",
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels that a tile sees beyond its part; 'exact': as far as the network looks. "
+            "By default that, but 32 at most."
+        ),
+    ] = None,
+    ensemble: Annotated[bool, typer.Option(help="The mean over eight symmetries.")] = False,
+    dtype: Annotated[Dtype, typer.Option(help="In what the network computes.")] = Dtype.float32,
+    batch: Annotated[int, typer.Option(help="Tiles a call of the network.")] = 1,
+    bucket: Annotated[
+        bool,
+        typer.Option(
+            help="Pad sides shorter than a tile to multiples of 32: fewer compilations for images "
+            "of many sizes, slightly other pixels near their right and lower border."
+        ),
+    ] = False,
+    alpha: Annotated[Alpha, typer.Option(help="How opacity is upscaled.")] = Alpha.bicubic,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print what each image would cost; write nothing.")
+    ] = False,
     comparison: Annotated[
         Path | None, typer.Option(help="Picture of the first image: bicubic and network.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
-    """Upscales images with a trained network; one bad file does not stop the others."""
+    """Upscales images with a trained network; one bad file does not stop the others.
+
+    PNG, JPEG, TIFF, WebP and BMP in; PNG out.
+
+    Depth (8 or 16 bit), layout (grey, RGB, alpha) and colour profile are those of the input.
+    """
+    if model is None:
+        raise ValueError(
+            "give --model, a weights file or a training workdir: make one of published weights "
+            "with `sr-jax convert`, or train one with `python -m sr_jax.main --config=...`"
+        )
+    if scale is not None and not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"--scale is {scale}, expected a positive number")
+    files, failures = _find(inputs, output)
+    targets = _name_outputs(files, output, suffix)
+    if comparison in (*targets, *targets.values()):
+        raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
+    taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
+    if taken and not (overwrite or dry_run):
+        raise ValueError(f"{taken[0]} exists: give --overwrite, or another --output or --suffix")
+
     # Whatever takes long to import is imported here, so that `--help` answers at once.
-    import rich
-    from rich.progress import Progress
+    import jax
+    from rich.console import Console
 
     from sr_jax import weights
-    from sr_jax.imaging.files import read_image, write_image
-    from sr_jax.inference.upscaler import network_scale, upscale_image
+    from sr_jax.imaging.files import read_picture, write_image
+    from sr_jax.inference.planning import plan
+    from sr_jax.inference.settings import Settings
+    from sr_jax.inference.upscaler import upscale_image
 
+    settings = Settings(
+        tile=_length("--tile", tile, "auto", "none"),
+        overlap=_length("--overlap", overlap, "exact"),
+        ensemble=ensemble,
+        dtype=str(dtype),
+        batch=batch,
+        bucket=bucket,
+    )
+    _keep_compilations()
     network, variables = weights.load(weights.find(model))
-    factor = network_scale(network, scale)
-    files = _plan(inputs, output)
-    taken = [target for target in (*files.values(), comparison) if target and target.exists()]
-    if taken and not overwrite:
-        raise ValueError(f"{taken[0]} exists: give --overwrite, or another --output")
-    failures = []
-    with Progress(transient=True) as progress:
-        for path, target in progress.track(files.items(), description="upscaling"):
+    factor = _network_factor(network, scale)
+    console = Console(stderr=True)
+
+    def report(failure: str) -> None:
+        console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
+
+    for failure in failures:
+        report(failure)
+    done, start = 0, time.perf_counter()
+    with _progress(console) as progress:
+        for path, target in progress.track(targets.items(), description="upscaling"):
             try:
-                image = read_image(path)
-                result = upscale_image(network, variables, image, factor)
-                write_image(target, result)
+                image, icc_profile = read_picture(path)
+                size = _scaled(image, factor if scale is None else scale)
+                if dry_run:
+                    height, width = image.shape[:2]
+                    cost = plan(network, variables, height, width, factor, settings)
+                    twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
+                    print(_describe(path, image, size, cost, passes=2 if twice else 1))
+                    continue
+                result = upscale_image(
+                    network,
+                    variables,
+                    image,
+                    factor,
+                    settings,
+                    size=None if size == _scaled(image, factor) else size,
+                    alpha=str(alpha),
+                )
+                write_image(target, result, icc_profile=icc_profile)
+                done += 1
                 if comparison:
-                    _write_comparison(comparison, image, result, factor)
+                    _write_comparison(comparison, image, result)
                     comparison = None
-            except ValueError as error:
-                failures.append(path)
-                rich.get_console().print(f"[red]failed[/red] {error}", soft_wrap=True)
-    print(f"{len(files) - len(failures)} of {len(files)} images written to {output}")
+            except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+                failures.append(_reason(path, error))
+                report(failures[-1])
+    if not dry_run:
+        seconds = time.perf_counter() - start
+        print(
+            f"{done} of {len(targets)} images written to {output} in {seconds:.1f} s "
+            f"({done / seconds:.2f} images/s)"
+        )
     if failures:
         raise typer.Exit(1)
 
 
-def _plan(inputs: list[Path], output: Path) -> dict[Path, Path]:
-    """Input file -> output file; folders keep their inner structure."""
+def _find(inputs: Sequence[Path], output: Path) -> tuple[dict[Path, Path], list[str]]:
+    """The images that the arguments name, each with its name in the output folder.
+
+    Folders keep their inner structure; what they hold of the output folder is passed over. The
+    second result tells which arguments name no image.
+    """
     from sr_jax.imaging.files import list_images
 
     files: dict[Path, Path] = {}
-    for path in inputs:
-        if path.is_dir():
-            found = {file: file.relative_to(path) for file in list_images(path)}
-        elif path.exists():
-            found = {path: Path(path.name)}
+    problems = []
+    for given in inputs:
+        if given.is_dir():
+            results = os.path.realpath(output)
+            if not results.startswith(os.path.join(os.path.realpath(given), "")):
+                results = ""
+            try:
+                found = list_images(given)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            for path in found:
+                if not (results and os.path.realpath(path).startswith(results + os.sep)):
+                    files.setdefault(path, path.relative_to(given))
+        elif glob.has_magic(str(given)) and not os.path.lexists(given):
+            # A pattern in quotation marks, which the shell has not replaced.
+            matches = [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]
+            matches = [match for match in matches if not match.is_dir()]
+            if not matches:
+                problems.append(f"no file matches {given}")
+            for path in matches:
+                files.setdefault(path, Path(path.name))
         else:
-            raise ValueError(f"no such image or folder: {path}")
-        for file, name in found.items():
-            target = output / name.with_suffix(".png")
-            if target in files.values():
-                raise ValueError(f"{file} and another input would both become {target}")
-            files[file] = target
-    return files
+            files.setdefault(given, Path(given.name))
+    return files, problems
 
 
-def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray", factor: int) -> None:
+def _name_outputs(files: dict[Path, Path], output: Path, suffix: str) -> dict[Path, Path]:
+    """Input file -> output file; refused if two are one, or one would replace another input."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file, expected a folder")
+    if os.sep in suffix:
+        raise ValueError(f"--suffix is {suffix!r}, expected part of a file's name")
+    originals = {os.path.realpath(path): path for path in files}
+    sources: dict[Path, Path] = {}
+    for path, name in files.items():
+        target = output / name.with_name(f"{name.stem}{suffix}.png")
+        first = sources.setdefault(target, path)
+        if first != path:
+            raise ValueError(f"{first} and {path} would both become {target}")
+        replaced = originals.get(os.path.realpath(target), path)
+        if replaced != path:
+            raise ValueError(
+                f"the output of {path} would replace the input {replaced}: give another --output "
+                "or --suffix"
+            )
+    return {path: target for target, path in sources.items()}
+
+
+def _length(option: str, value: str | None, *words: str) -> int | str | None:
+    """A number of pixels or one of the words; 'none' is None."""
+    if value is None or value in words:
+        return None if value == "none" else value
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(
+            f"{option} is {value!r}, expected {', '.join(words)} or a number of pixels"
+        ) from None
+
+
+def _network_factor(network: "nn.Module", scale: float | None) -> int:
+    """The factor of the network itself: the least that reaches the scale, or else its largest."""
+    from sr_jax.inference.upscaler import network_scale
+    from sr_jax.models import network_scales
+
+    known = network_scales(network)
+    if scale is None or known == ():
+        return network_scale(network, None)
+    if known is None:
+        return math.ceil(scale)
+    return min((factor for factor in known if factor >= scale), default=max(known))
+
+
+def _scaled(image: "np.ndarray", scale: float) -> tuple[int, int]:
+    """Height and width of the result, rounded half up, one pixel at least."""
+    height, width = (max(1, math.floor(scale * side + 0.5)) for side in image.shape[:2])
+    return height, width
+
+
+def _keep_compilations() -> None:
+    """Lets JAX keep what it compiles in the user's cache folder, where that can be written to.
+
+    JAX_COMPILATION_CACHE_DIR names another one; JAX_ENABLE_COMPILATION_CACHE=0 keeps nothing.
+    """
+    import jax
+
+    config = jax.config.values
+    if config["jax_compilation_cache_dir"] or not config["jax_enable_compilation_cache"]:
+        return
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(cache, "sr_jax", "compiled")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):  # no home, no space, not ours: then every run compiles anew
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # By itself JAX keeps what took a second or more; a small network is compiled in less, but for
+    # every size again.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _progress(console: "Console") -> "Progress":
+    """A bar that tells how fast it goes and when it will end."""
+    from rich import progress
+    from rich.text import Text
+
+    class Speed(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
+            return Text(f"{task.speed:.2f} images/s" if task.speed else "")
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        Speed(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=3600,  # an image may take minutes
+    )
+
+
+def _describe(
+    path: Path, image: "np.ndarray", size: tuple[int, int], cost: "Plan", passes: int
+) -> str:
+    """One line of --dry-run."""
+
+    def pixels(shape: Sequence[int]) -> str:
+        return f"{shape[1]} x {shape[0]}"
+
+    tiles = passes * cost.tiles
+    return (
+        f"{path}: {pixels(image.shape)} to {pixels(size)} pixels; "
+        f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {pixels(cost.tile)} ({cost.reason}); "
+        f"{cost.device_memory / 2**20:.0f} MiB for the network, "
+        f"{cost.host_memory / 2**20:.0f} MiB for images; "
+        f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds"
+    )
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What went wrong with a file, in one line that names it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        text = "not enough memory: give a smaller --tile or --batch"
+    return text if str(path) in text else f"cannot upscale {path}: {text}"
+
+
+def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray") -> None:
     from sr_jax.imaging.files import from_float, to_float, to_rgb
     from sr_jax.imaging.resize import imresize
     from sr_jax.inference.comparison import Comparison, write_comparison
 
-    panels = {"bicubic": to_rgb(imresize(image, factor)), "network": to_rgb(result)}
+    bicubic = imresize(image, size=result.shape[:2])
+    panels = {"bicubic": to_rgb(bicubic), "network": to_rgb(result)}
     if image.dtype != "uint8":  # a picture on a screen has 8 bits
         panels = {label: from_float(to_float(panel)) for label, panel in panels.items()}
-    write_comparison(path, [Comparison(f"x{factor}", panels)])
+    write_comparison(path, [Comparison(f"x{result.shape[0] / image.shape[0]:.3g}", panels)])
 
 
 if __name__ == "__main__":

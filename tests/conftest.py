@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+
+# Tests compile anew what they test, and leave the user's cache folder alone. Read by JAX when it is
+# imported, here and in the processes that tests start.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"

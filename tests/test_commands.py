@@ -81,14 +81,14 @@ def test_one_bad_file_does_not_stop_the_others(network, photos, tmp_path, capsys
     (photos / "broken.png").write_bytes((photos / "rgb.png").read_bytes()[:200])
     with pytest.raises(typer.Exit):
         upscale.upscale([photos], model=str(network), output=tmp_path / "out")
-    assert "broken.png" in capsys.readouterr().out
+    assert "broken.png" in capsys.readouterr().err
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale": 3}, "upscales by 2; --scale asks for 3"),
+        ({"scale": 0.0}, "--scale is 0.0, expected a positive number"),
         ({"model": "nowhere"}, "no such weights file or workdir"),
     ],
 )

@@ -5,22 +5,18 @@ Arrays keep the bit depth and the channels of the file: uint8 or uint16 of shape
 the one that the file declares; it is never guessed from the values.
 """
 
-import io
 import os
-import struct
+import stat
 import uuid
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+
+from sr_jax.imaging.decoding import MAX_PIXELS as MAX_PIXELS
+from sr_jax.imaging.decoding import Picture as Picture
+from sr_jax.imaging.decoding import decode
+from sr_jax.imaging.encoding import encode
 
 # Formats by file suffix (lower case).
 SUFFIXES = {
@@ -33,59 +29,48 @@ SUFFIXES = {
     ".bmp": "BMP",
 }
 
-# A file whose header promises more than this (16384 squared) is refused before it is decoded.
-MAX_PIXELS = 1 << 28
-
-# What each format can store without loss of channels or depth: bits -> numbers of channels.
-_LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
-    "PNG": {8: (1, 2, 3, 4), 16: (1, 2, 3, 4)},
-    "TIFF": {8: (1, 2, 3, 4), 16: (1, 2, 3, 4)},
-    "JPEG": {8: (1, 3)},
-    "WebP": {8: (3, 4)},
-    "BMP": {8: (1, 3)},
-}
-_MAX_SIDE = {"JPEG": 65500, "WebP": 16383}
-_CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
-
-# What is made of Pillow's modes. Others (floats, 32-bit integers, Lab) are refused.
-_MODES = {
-    "L": ("L", "1"),
-    "LA": ("LA", "La"),
-    "RGB": ("RGB", "RGBX", "P", "CMYK", "YCbCr"),
-    "RGBA": ("RGBA", "RGBa", "PA"),
-}
-_EXIF_ORIENTATION = 0x0112
+# Twice what the samples of the largest picture take raw; a longer file is not even opened.
+_MAX_BYTES = 2 * 8 * MAX_PIXELS
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads the pixels of an image file: those of `read_picture`, which see."""
+    return read_picture(path).pixels
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
     """Reads a PNG, JPEG, TIFF, WebP or BMP file; the format is told by content, not by name.
 
-    Palettes are expanded, one-bit images become 8-bit grey, CMYK becomes RGB, a transparent colour
-    becomes an alpha channel and the EXIF orientation is applied. Files of several images
-    (animations, multi-page TIFF) are refused; reduced-resolution TIFF pages are passed over.
+    Palettes are expanded, one-bit images become 8-bit grey, a transparent colour becomes an alpha
+    channel and the EXIF orientation is applied. Files of several images (animations, multi-page
+    TIFF) are refused; reduced-resolution TIFF pages are passed over.
+
+    An ICC profile of the image's own kind (grey for grey, RGB for RGB) comes with the pixels, which
+    stay as they are. CMYK becomes sRGB: through the profile that the file embeds (relative
+    colorimetric), else by the plain formula (255 - ink) (255 - black) / 255; no profile comes with
+    it. Profiles that fit neither are left out, as is all other metadata, PNG's gAMA and cHRM too.
 
     Args:
         path: the file.
 
     Returns:
-        uint8 or uint16, as the file has 8 (or fewer) or 16 bits a sample, of shape (H, W),
-        (H, W, 2), (H, W, 3) or (H, W, 4).
+        Pixels in uint8 or uint16, as the file has 8 (or fewer) or 16 bits a sample, of shape
+        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4); and their ICC profile or None.
 
     Raises:
-        ValueError: if the file is missing, corrupt, truncated, of more than `MAX_PIXELS` pixels or
-            of a kind not described above. The message is one line that names the file.
+        ValueError: if the file is missing, no regular file, corrupt, truncated, of more than
+            `MAX_PIXELS` pixels or of a kind not described above. The message is one line that
+            names the file.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = _read_bytes(path)
     except FileNotFoundError:
         raise ValueError(f"cannot read image {path}: no such file") from None
-    except IsADirectoryError:
-        raise ValueError(f"cannot read image {path}: it is a folder") from None
     except OSError as error:
         raise ValueError(f"cannot read image {path}: {error.strerror}") from error
     try:
-        return np.ascontiguousarray(_decode(data))
+        return decode(data)
     except Exception as error:  # On corrupt data decoders raise nearly everything.
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, ValueError):
@@ -93,21 +78,25 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"cannot read image {path}: {reason}") from error
 
 
-def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
+def write_image(
+    path: str | os.PathLike[str], image: np.ndarray, *, icc_profile: bytes | None = None
+) -> None:
     """Writes an image file in the format that the suffix of `path` names.
 
     PNG and TIFF store all layouts at 8 and 16 bits; WebP (lossless) stores 8-bit RGB and RGBA; JPEG
-    (quality 95, full chroma resolution) and BMP store 8-bit grey and RGB. Parent folders are made.
-    The file appears whole or not at all: it is written under a temporary name beside its place and
-    renamed.
+    (quality 95, full chroma resolution) and BMP store 8-bit grey and RGB. All but BMP store an ICC
+    profile. Parent folders are made. The file appears whole or not at all: it is written under a
+    temporary name beside its place and renamed.
 
     Args:
         path: the file; it is replaced if it exists.
         image: uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4).
+        icc_profile: the ICC profile of these pixels, as `read_picture` returns it, or None.
 
     Raises:
-        ValueError: if the suffix is unknown, or the format cannot store this dtype, shape or size;
-            nothing has been written then.
+        ValueError: if the suffix is unknown, or the format cannot store this dtype, shape, size or
+            profile, or the profile is of another layout than the image; nothing has been written
+            then.
         OSError: if the file system refuses.
     """
     path = Path(path)
@@ -121,22 +110,13 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     _check_integer_image(image, f"cannot write image {path}: ")
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    bits = 8 * image.dtype.itemsize
-    if channels not in _LAYOUTS[kind].get(bits, ()):
-        raise ValueError(
-            f"cannot write image {path}: {kind} cannot store {bits}-bit "
-            f"{_CHANNEL_NAMES[channels]}; write a .png or .tif file, or convert the image first"
-        )
-    if max(image.shape[:2]) > _MAX_SIDE.get(kind, max(image.shape[:2])):
-        raise ValueError(
-            f"cannot write image {path}: {kind} stores at most {_MAX_SIDE[kind]} pixels a side, "
-            f"the image has {image.shape[0]} x {image.shape[1]}; write a .png or .tif file"
-        )
     if path.is_dir():
         raise ValueError(f"cannot write image {path}: it is a folder")
-
-    write_bytes(path, _encode(np.ascontiguousarray(image), kind))
+    try:
+        content = encode(image, kind, icc_profile)
+    except ValueError as error:
+        raise ValueError(f"cannot write image {path}: {error}") from error
+    write_bytes(path, content)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -233,8 +213,9 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files under a folder, at any depth, sorted by path.
 
-    A file counts by its suffix (`SUFFIXES`, upper or lower case). Names that begin with a dot
-    (other programs' side files, unfinished writes) are passed over.
+    A file counts by its suffix (`SUFFIXES`, upper or lower case), also one that cannot be read,
+    such as a dangling link. Names that begin with a dot (other programs' side files, unfinished
+    writes) are passed over.
 
     Args:
         folder: the folder.
@@ -252,7 +233,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     )
     if not paths:
         raise ValueError(
@@ -261,143 +242,19 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def _decode(data: bytes) -> np.ndarray:
-    """The pixels of a file's content; raises anything."""
-    stream = io.BytesIO(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _decode_png(data)
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return _decode_tiff(data)
-    # The plugins' classes rather than Image.open: what counts as too large is then MAX_PIXELS, not
-    # a warning and a process-wide setting; and a JPEG with a preview attached is just a JPEG.
-    if data.startswith(b"\xff\xd8\xff"):
-        return _decode_with_pillow(JpegImageFile(stream))
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _decode_with_pillow(WebPImageFile(stream))
-    if data.startswith(b"BM"):
-        return _decode_with_pillow(BmpImageFile(stream))
-    if not data:
-        raise ValueError("the file is empty")
-    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file")
-
-
-def _decode_with_pillow(image: ImageFile.ImageFile) -> np.ndarray:
-    _check_pixels(*image.size)
-    frames = getattr(image, "n_frames", 1)
-    if frames != 1 and not isinstance(image, TiffImageFile):
-        raise ValueError(f"it holds {frames} images, expected one")
-    mode = next((mode for mode, sources in _MODES.items() if image.mode in sources), None)
-    if mode is None:
-        raise ValueError(
-            f"pixels of Pillow's mode {image.mode!r}; expected 8 or 16 bits grey, RGB or CMYK"
-        )
-    image.load()
-    orientation = _orientation(image.getexif())
-    if "transparency" in image.info:
-        mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
-    converted = image if image.mode == mode else image.convert(mode)
-    return _orient(np.asarray(converted), orientation)
-
-
-def _decode_png(data: bytes) -> np.ndarray:
-    image = PngImageFile(io.BytesIO(data))
-    # IHDR comes first: signature (8), length and name (8), width (4), height (4), depth (1).
-    width, height, depth = struct.unpack(">IIB", data[16:25])
-    if depth != 16:
-        return _decode_with_pillow(image)
-    # Pillow would cut the samples of 16-bit RGB to 8 bits without a word.
-    _check_pixels(width, height)
-    exif = Image.Exif()
-    exif.load(image.info.get("exif", b""))
-    return _orient(imagecodecs.png_decode(data), _orientation(exif))
-
-
-def _decode_tiff(data: bytes) -> np.ndarray:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        _check_pixels(page.imagewidth, page.imagelength)
-        full = [other for other in tiff.pages if not other.aspage().is_reduced]
-        if len(full) > 1:
-            raise ValueError(f"it holds {len(full)} pages, expected one")
-        ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if max(ends, default=0) > len(data):
-            raise ValueError("the file is truncated")
-        if page.bitspersample <= 8:
-            return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
-        if page.dtype != np.uint16 or page.bitspersample != 16:
-            raise ValueError(
-                f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"
-            )
-        return _arrange_tiff(page)
-
-
-def _arrange_tiff(page: tifffile.TiffPage) -> np.ndarray:
-    """A 16-bit page as (H, W) or (H, W, C), upright, alpha last if there is one."""
-    photometric = tifffile.PHOTOMETRIC
-    known = (photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB)
-    if page.photometric not in known or page.axes not in ("YX", "YXS", "SYX"):
-        raise ValueError("a 16-bit TIFF of an unknown layout, expected grey or RGB")
-    image = page.asarray()
-    if page.axes == "YX":
-        image = image[..., None]
-    elif page.axes == "SYX":
-        image = np.moveaxis(image, 0, -1)
-    channels = 3 if page.photometric == photometric.RGB else 1
-    if page.photometric == photometric.MINISWHITE:
-        image = np.concatenate([65535 - image[..., :1], image[..., 1:]], axis=-1)
-    extras = [tifffile.EXTRASAMPLE(extra) for extra in page.extrasamples]
-    if tifffile.EXTRASAMPLE.ASSOCALPHA in extras:
-        raise ValueError("16-bit premultiplied alpha, expected plain alpha: save it unassociated")
-    has_alpha = extras[:1] == [tifffile.EXTRASAMPLE.UNASSALPHA]
-    image = image[..., : channels + has_alpha]
-    orientation = page.tags.valueof(_EXIF_ORIENTATION, 1)
-    return _orient(image[..., 0] if image.shape[2] == 1 else image, orientation)
-
-
-def _orientation(exif: Image.Exif) -> int:
-    return int(exif.get(_EXIF_ORIENTATION, 1))
-
-
-def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns stored pixels upright, by the EXIF (TIFF) orientation 1..8."""
-    if orientation in (5, 6, 7, 8):
-        image = image.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return image
-
-
-def _check_pixels(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"it claims {width} x {height} pixels, at most {MAX_PIXELS} are read")
-
-
-def _encode(image: np.ndarray, kind: str) -> bytes:
-    if kind == "PNG":
-        return bytes(imagecodecs.png_encode(image))
-    stream = io.BytesIO()
-    if kind == "TIFF":
-        channels = 1 if image.ndim == 2 else image.shape[2]
-        tifffile.imwrite(
-            stream,
-            image,
-            photometric="rgb" if channels >= 3 else "minisblack",
-            planarconfig=None if channels == 1 else "contig",
-            extrasamples=["unassalpha"] if channels in (2, 4) else None,
-            compression="zlib",
-            predictor=True,
-            metadata=None,
-        )
-    elif kind == "JPEG":
-        Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)
-    elif kind == "WebP":
-        # "exact" keeps the colour under fully transparent pixels.
-        Image.fromarray(image).save(stream, "WEBP", lossless=True, exact=True)
-    else:
-        Image.fromarray(image).save(stream, kind)
-    return stream.getvalue()
+def _read_bytes(path: Path) -> bytes:
+    """The content of a regular file of a sane size; a pipe or a device could last for ever."""
+    status = path.stat()
+    problem = None
+    if stat.S_ISDIR(status.st_mode):
+        problem = "it is a folder"
+    elif not stat.S_ISREG(status.st_mode):
+        problem = "it is a pipe or a device, expected a file"
+    elif status.st_size > _MAX_BYTES:
+        problem = f"it has {status.st_size} bytes, at most {_MAX_BYTES} are read"
+    if problem:
+        raise ValueError(f"cannot read image {path}: {problem}")
+    return path.read_bytes()
 
 
 def _check_integer_image(image: np.ndarray, prefix: str = "") -> None:
@@ -405,7 +262,7 @@ def _check_integer_image(image: np.ndarray, prefix: str = "") -> None:
         raise ValueError(
             f"{prefix}dtype {image.dtype}, expected uint8 or uint16: convert with from_float"
         )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in _CHANNEL_NAMES):
+    if image.ndim not in (2, 3) or (image.ndim == 3 and not 1 <= image.shape[2] <= 4):
         raise ValueError(
             f"{prefix}shape {image.shape}, expected (H, W) or (H, W, C) with C from 1 to 4"
         )

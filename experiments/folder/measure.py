@@ -1,0 +1,186 @@
+"""A folder of images of many sizes: `sr-jax upscale` against a plain loop.
+
+    python -m experiments.folder.measure --output experiments/folder/results
+
+100 random crops of the photographs that come with the installed packages, in 60 sizes. Every method
+runs in a process of its own and twice: first with nothing compiled, then with what the first run
+left in the cache folder (the plain loop leaves nothing). Weights are random, which changes no time.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import typer
+
+from sr_jax import weights
+from sr_jax.data.sources import load
+from sr_jax.imaging.files import from_float, list_images, read_image, to_float, write_image
+from sr_jax.models import Variables, create_model, forward
+from sr_jax.upscale import upscale
+
+METHODS = {
+    "plain loop": None,
+    "--tile auto": {"tile": "auto"},
+    "--tile auto --bucket": {"tile": "auto", "bucket": True},
+    "--tile 64": {"tile": "64"},
+    "--tile 64 --bucket": {"tile": "64", "bucket": True},
+    "--tile 96 --batch 4": {"tile": "96", "batch": 4},
+}
+
+
+def make_images(folder: Path, count: int, sizes: int, shortest: int, longest: int) -> None:
+    """Crops of the photographs; of the sizes each occurs once before any occurs again."""
+    rng = np.random.default_rng(0)
+    photos = [pair.hr() for split in ("train", "validation") for pair in load("photos", split)]
+    known: list[tuple[int, int]] = []
+    while len(known) < sizes:
+        height, width = rng.integers(shortest, longest, 2, endpoint=True)
+        if (height, width) not in known:
+            known.append((int(height), int(width)))
+    for number in range(count):
+        height, width = known[number % sizes]
+        fitting = [p for p in photos if p.shape[0] >= height and p.shape[1] >= width]
+        photo = fitting[rng.integers(len(fitting))]
+        top = rng.integers(photo.shape[0] - height, endpoint=True)
+        left = rng.integers(photo.shape[1] - width, endpoint=True)
+        crop = photo[top : top + height, left : left + width]
+        write_image(folder / f"{number:03}.png", crop)
+
+
+def plain_loop(model: Path, images: Path, output: Path) -> None:
+    """What one writes first: whole images, one by one, through a jitted network."""
+    network, variables = weights.load(model)
+
+    @jax.jit
+    def step(variables: Variables, image: jax.Array) -> jax.Array:
+        return forward(network, variables, image, scale=network.scale)
+
+    for path in list_images(images):
+        result = step(variables, to_float(read_image(path))[None])[0]
+        write_image(output / path.name, from_float(np.asarray(result)))
+
+
+def one_run(method: str, model: Path, images: Path, output: Path) -> dict[str, float]:
+    """Runs one method in this process."""
+    compiled = []
+
+    def listen(event: str, seconds: float, fun_name: str = "", **_: Any) -> None:
+        # The library and the plain loop both call what they compile a step.
+        if event == "/jax/core/compile/backend_compile_duration" and fun_name == "jit(step)":
+            compiled.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    start = time.perf_counter()
+    options = METHODS[method]
+    if options is None:
+        plain_loop(model, images, output)
+    else:
+        upscale([images], model=str(model), output=output, **options)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "programs": len(compiled), "compiling": sum(compiled)}
+
+
+def measure(method: str, model: Path, images: Path) -> dict[str, Any]:
+    """Two runs of one method, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "XDG_CACHE_HOME": folder}
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        runs = []
+        for number in range(2):
+            paths = [str(model), str(images), f"{folder}/{number}"]
+            command = [sys.executable, "-m", "experiments.folder.measure", "--output", folder]
+            command += ["--run", json.dumps([method, *paths])]
+            printed = subprocess.run(
+                command, check=True, env=environment, stdout=subprocess.PIPE, text=True
+            ).stdout
+            runs.append(json.loads(printed.splitlines()[-1]))
+    return {"method": method, "first": runs[0], "second": runs[1]}
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    network: Annotated[str, typer.Option(help="Architecture.")] = "edsr_baseline",
+    count: Annotated[int, typer.Option(help="Images.")] = 100,
+    sizes: Annotated[int, typer.Option(help="Different sizes among them.")] = 60,
+    shortest: Annotated[int, typer.Option(help="Least side of an image, in pixels.")] = 48,
+    longest: Annotated[int, typer.Option(help="Greatest side of an image, in pixels.")] = 160,
+    run: Annotated[str, typer.Option(help="Used by the script itself: one run, as JSON.")] = "",
+) -> None:
+    """Measures all methods; rows that exist are kept, so that a run can be resumed."""
+    if run:
+        method, *paths = json.loads(run)
+        print(json.dumps(one_run(method, *map(Path, paths))))
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    store = output / "rows.json"
+    rows = json.loads(store.read_text()) if store.exists() else []
+    case = {"network": network, "images": count, "sizes": sizes, "sides": [shortest, longest]}
+    with tempfile.TemporaryDirectory() as folder:
+        model, images = Path(folder, "weights.safetensors"), Path(folder, "images")
+        make_images(images, count, sizes, shortest, longest)
+        created = create_model(network)
+        rng = np.random.default_rng(0)
+        random = jax.tree.map(
+            lambda leaf: (0.05 * rng.standard_normal(leaf.shape)).astype(leaf.dtype),
+            weights.variable_shapes(created),
+        )
+        weights.save(model, created, random)
+        for method in METHODS:
+            if any({**case, "method": method}.items() <= row.items() for row in rows):
+                continue
+            rows.append({**case, **measure(method, model, images), "where": where()})
+            store.write_text(json.dumps(rows, indent=2) + "\n")
+            print(rows[-1], flush=True)
+    (output / "table.md").write_text(table(rows))
+
+
+def where() -> str:
+    """Machine, versions and commit of a row."""
+    device = jax.devices()[0]
+    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    return (
+        f"{cpu if device.platform == 'cpu' else device.device_kind}; "
+        f"Python {platform.python_version()}, jax {importlib.metadata.version('jax')}, "
+        f"flax {importlib.metadata.version('flax')}; commit {commit}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table of markdown, with the command and where it ran."""
+    lines = [
+        f"    python -m experiments.folder.measure {' '.join(sys.argv[1:])}",
+        "",
+        "| network | folder | method | programs compiled | images/s | time spent compiling | "
+        "images/s, second run |",
+        "|" + "---|" * 7,
+    ]
+    for row in rows:
+        first, second = row["first"], row["second"]
+        shortest, longest = row["sides"]
+        cells = [
+            row["network"],
+            f"{row['images']} images, {row['sizes']} sizes, sides {shortest} to {longest}",
+            row["method"],
+            str(first["programs"]),
+            f"{row['images'] / first['seconds']:.2f}",
+            f"{first['compiling'] / first['seconds']:.0%}",
+            f"{row['images'] / second['seconds']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *sorted({row["where"] for row in rows})]) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)

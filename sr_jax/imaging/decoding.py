@@ -1,0 +1,190 @@
+"""From the content of an image file to pixels: PNG, JPEG, TIFF, WebP and BMP."""
+
+import io
+import itertools
+import logging
+import struct
+import warnings
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from sr_jax.imaging import profiles
+
+# What the decoders log of odd files would, with no logging set up, be printed between the lines
+# of a command; what matters of it is raised as well.
+for _decoder in ("PIL", "imagecodecs", "tifffile"):
+    logging.getLogger(_decoder).addHandler(logging.NullHandler())
+
+# A file whose header promises more than this (16384 squared) is refused before it is decoded.
+MAX_PIXELS = 1 << 28
+
+# What is made of Pillow's modes. Others (floats, 32-bit integers, Lab) are refused.
+_MODES = {
+    "L": ("L", "1"),
+    "LA": ("LA", "La"),
+    "RGB": ("RGB", "RGBX", "P", "CMYK", "YCbCr"),
+    "RGBA": ("RGBA", "RGBa", "PA"),
+}
+_EXIF_ORIENTATION = 0x0112
+_TIFF_PROFILE = 34675
+# One of full resolution and reduced ones, each half as long as the one before.
+_MAX_TIFF_PAGES = 32
+
+
+class Picture(NamedTuple):
+    """An image and how its colours are meant.
+
+    Attributes:
+        pixels: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+        icc_profile: the ICC profile of these pixels, or None if the file has none that fits them.
+    """
+
+    pixels: np.ndarray
+    icc_profile: bytes | None
+
+
+def decode(data: bytes) -> Picture:
+    """Decodes a file's content, told by its first bytes.
+
+    Raises:
+        ValueError: it is of a kind that is not read.
+        Exception: nearly any other, from the decoders, if it is corrupt.
+    """
+    pixels, profile = _decode(data)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if profile is not None and not profiles.fits(profile, channels):
+        profile = None
+    return Picture(np.ascontiguousarray(pixels), profile)
+
+
+def _decode(data: bytes) -> Picture:
+    """With whatever profile the file embeds."""
+    stream = io.BytesIO(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _decode_png(data)
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return _decode_tiff(data)
+    # The plugins' classes rather than Image.open: what counts as too large is then MAX_PIXELS, not
+    # a warning and a process-wide setting; and a JPEG with a preview attached is just a JPEG.
+    if data.startswith(b"\xff\xd8\xff"):
+        return _decode_with_pillow(JpegImageFile(stream))
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _decode_with_pillow(WebPImageFile(stream))
+    if data.startswith(b"BM"):
+        return _decode_with_pillow(BmpImageFile(stream))
+    if not data:
+        raise ValueError("the file is empty")
+    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file")
+
+
+def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
+    _check_pixels(*image.size)
+    frames = getattr(image, "n_frames", 1)
+    if frames != 1 and not isinstance(image, TiffImageFile):
+        raise ValueError(f"it holds {frames} images, expected one")
+    mode = next((mode for mode, sources in _MODES.items() if image.mode in sources), None)
+    if mode is None:
+        raise ValueError(
+            f"pixels of Pillow's mode {image.mode!r}; expected 8 or 16 bits grey, RGB or CMYK"
+        )
+    image.load()
+    orientation = _orientation(image.getexif())
+    profile = image.info.get("icc_profile")
+    if "transparency" in image.info:
+        mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
+    converted: Image.Image = image
+    if image.mode == "CMYK":
+        converted, profile = profiles.cmyk_to_srgb(image, profile), None
+    elif image.mode != mode:
+        converted = image.convert(mode)
+    return Picture(_orient(np.asarray(converted), orientation), profile)
+
+
+def _decode_png(data: bytes) -> Picture:
+    image = PngImageFile(io.BytesIO(data))
+    # IHDR comes first: signature (8), length and name (8), width (4), height (4), depth (1).
+    width, height, depth = struct.unpack(">IIB", data[16:25])
+    if depth != 16:
+        return _decode_with_pillow(image)
+    # Pillow would cut the samples of 16-bit RGB to 8 bits without a word.
+    _check_pixels(width, height)
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    pixels = _orient(imagecodecs.png_decode(data), _orientation(exif))
+    return Picture(pixels, image.info.get("icc_profile"))
+
+
+def _decode_tiff(data: bytes) -> Picture:
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages.first
+        _check_pixels(page.imagewidth, page.imagelength)
+        # The list of pages may run in a circle.
+        pages = list(itertools.islice(tiff.pages, _MAX_TIFF_PAGES))
+        full = [other for other in pages if not other.aspage().is_reduced]
+        if len(full) > 1 or len(pages) == _MAX_TIFF_PAGES:
+            raise ValueError("it holds several pages, expected one")
+        ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if max(ends, default=0) > len(data):
+            raise ValueError("the file is truncated")
+        if page.bitspersample <= 8:
+            with warnings.catch_warnings():
+                # Pillow has its own opinion of how large a strip may be; the pixels are counted.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
+        if page.dtype != np.uint16 or page.bitspersample != 16:
+            raise ValueError(
+                f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"
+            )
+        return Picture(_arrange_tiff(page), page.tags.valueof(_TIFF_PROFILE))
+
+
+def _arrange_tiff(page: tifffile.TiffPage) -> np.ndarray:
+    """A 16-bit page as (H, W) or (H, W, C), upright, alpha last if there is one."""
+    photometric = tifffile.PHOTOMETRIC
+    known = (photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB)
+    if page.photometric not in known or page.axes not in ("YX", "YXS", "SYX"):
+        raise ValueError("a 16-bit TIFF of an unknown layout, expected grey or RGB")
+    image = page.asarray()
+    if page.axes == "YX":
+        image = image[..., None]
+    elif page.axes == "SYX":
+        image = np.moveaxis(image, 0, -1)
+    channels = 3 if page.photometric == photometric.RGB else 1
+    if page.photometric == photometric.MINISWHITE:
+        image = np.concatenate([65535 - image[..., :1], image[..., 1:]], axis=-1)
+    extras = [tifffile.EXTRASAMPLE(extra) for extra in page.extrasamples]
+    if tifffile.EXTRASAMPLE.ASSOCALPHA in extras:
+        raise ValueError("16-bit premultiplied alpha, expected plain alpha: save it unassociated")
+    has_alpha = extras[:1] == [tifffile.EXTRASAMPLE.UNASSALPHA]
+    image = image[..., : channels + has_alpha]
+    orientation = page.tags.valueof(_EXIF_ORIENTATION, 1)
+    return _orient(image[..., 0] if image.shape[2] == 1 else image, orientation)
+
+
+def _orientation(exif: Image.Exif) -> int:
+    return int(exif.get(_EXIF_ORIENTATION, 1))
+
+
+def _orient(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns stored pixels upright, by the EXIF (TIFF) orientation 1..8."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"it claims {width} x {height} pixels, at most {MAX_PIXELS} are read")

@@ -1,0 +1,99 @@
+"""From pixels to the content of an image file: PNG, JPEG, TIFF, WebP and BMP."""
+
+import io
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from sr_jax.imaging import profiles
+
+# What each format can store without loss of channels or depth: bits -> numbers of channels.
+_LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
+    "PNG": {8: (1, 2, 3, 4), 16: (1, 2, 3, 4)},
+    "TIFF": {8: (1, 2, 3, 4), 16: (1, 2, 3, 4)},
+    "JPEG": {8: (1, 3)},
+    "WebP": {8: (3, 4)},
+    "BMP": {8: (1, 3)},
+}
+# libpng refuses more than a million; the two others are the formats' own limits.
+_MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383}
+_CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
+# Signature and IHDR, which every other chunk of a PNG file follows.
+_PNG_HEAD = 33
+
+
+def encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
+    """Encodes an image as the content of a file.
+
+    Args:
+        image: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+        kind: one of the formats above.
+        icc_profile: the ICC profile to embed, or None.
+
+    Raises:
+        ValueError: the format cannot store this layout, depth, size or a profile, or the profile
+            is not one of this layout.
+    """
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    bits = 8 * image.dtype.itemsize
+    if channels not in _LAYOUTS[kind].get(bits, ()):
+        raise ValueError(
+            f"{kind} cannot store {bits}-bit {_CHANNEL_NAMES[channels]}; "
+            "write a .png or .tif file, or convert the image first"
+        )
+    if max(image.shape[:2]) > _MAX_SIDE.get(kind, max(image.shape[:2])):
+        raise ValueError(
+            f"{kind} stores at most {_MAX_SIDE[kind]} pixels a side, "
+            f"the image has {image.shape[0]} x {image.shape[1]}; write a .tif file"
+        )
+    if icc_profile is not None:
+        if kind == "BMP":
+            raise ValueError("BMP cannot store a colour profile; write a .png or .tif file")
+        if not profiles.fits(icc_profile, channels):
+            raise ValueError(f"the colour profile is not one of {_CHANNEL_NAMES[channels]} images")
+    return _encode(np.ascontiguousarray(image), kind, icc_profile)
+
+
+def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
+    if kind == "PNG":
+        content = bytes(imagecodecs.png_encode(image))
+        if icc_profile is None:
+            return content
+        return content[:_PNG_HEAD] + _png_profile(icc_profile) + content[_PNG_HEAD:]
+    stream = io.BytesIO()
+    if kind == "TIFF":
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        tifffile.imwrite(
+            stream,
+            image,
+            photometric="rgb" if channels >= 3 else "minisblack",
+            planarconfig=None if channels == 1 else "contig",
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            compression="zlib",
+            predictor=True,
+            metadata=None,
+            iccprofile=icc_profile,
+        )
+    elif kind == "JPEG":
+        Image.fromarray(image).save(
+            stream, "JPEG", quality=95, subsampling=0, icc_profile=icc_profile
+        )
+    elif kind == "WebP":
+        # "exact" keeps the colour under fully transparent pixels.
+        Image.fromarray(image).save(
+            stream, "WEBP", lossless=True, exact=True, icc_profile=icc_profile
+        )
+    else:
+        Image.fromarray(image).save(stream, kind)
+    return stream.getvalue()
+
+
+def _png_profile(icc_profile: bytes) -> bytes:
+    """The chunk iCCP (PNG specification, section 11.3.2.3), which imagecodecs does not write."""
+    content = b"iCCP" + b"ICC profile\0" + b"\0" + zlib.compress(icc_profile, 9)
+    length, checksum = struct.pack(">I", len(content) - 4), struct.pack(">I", zlib.crc32(content))
+    return length + content + checksum

@@ -1,0 +1,550 @@
+"""The command upscale: what it finds, names, refuses, writes, compiles and imports."""
+
+import io
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tifffile
+import typer
+from PIL import Image, ImageCms
+from typer.testing import CliRunner
+
+from sr_jax import cli, weights
+from sr_jax.imaging.files import from_float, read_image, read_picture, to_float, write_image
+from sr_jax.imaging.resize import imresize
+from sr_jax.inference.upscaler import upscale_image, upscale_rgb
+from sr_jax.models import create_model
+from sr_jax.upscale import _keep_compilations, _network_factor, upscale
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A weights file of a tiny network with random weights."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    network = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: 0.2 * rng.standard_normal(leaf.shape).astype(leaf.dtype),
+        weights.variable_shapes(network),
+    )
+    weights.save(path, network, variables)
+    return str(path)
+
+
+def outputs(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+# ------------------------------------------------------------------ finding and naming
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.JPG", "trip/a.tif", "trip/day 1/c[1].webp"):
+        write_image(tmp_path / "album" / name, noise(5, 6, 3))
+    (tmp_path / "album" / "notes.txt").touch()
+    return tmp_path / "album"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        (["album"], ["a.png", "b.png", "trip/a.png", "trip/day 1/c[1].png"]),
+        (["album/a.png", "album/trip"], None),  # both become a.png
+        (["album/b.JPG", "album/trip"], ["a.png", "b.png", "day 1/c[1].png"]),
+        (["album/*.[pJ]*"], ["a.png", "b.png"]),
+        (["album/**/c*"], ["c[1].png"]),
+        (["album/trip/day 1/c[1].webp"], ["c[1].png"]),  # a file's name, not a pattern
+        (["album/a.png", "album", "album/[a].png"], ["a.png", "b.png", "trip/a.png"]),
+    ],
+)
+def test_files_folders_and_patterns(model, album, tmp_path, monkeypatch, inputs, found):
+    monkeypatch.chdir(tmp_path)
+    paths = [Path(path) for path in inputs]
+    if found is None:
+        with pytest.raises(ValueError, match=r"album/a.png and album/trip/a.tif would both become"):
+            upscale(paths, model=model, output=Path("out"))
+        assert not Path("out").exists()
+        return
+    upscale(paths, model=model, output=Path("out"))
+    assert set(found) <= set(outputs(Path("out")))
+    assert len(outputs(Path("out"))) == (4 if "album" in inputs else len(found))
+
+
+def test_suffix(model, album, tmp_path):
+    upscale([album], model=model, output=album, suffix="_x2")
+    assert {"a_x2.png", "trip/day 1/c[1]_x2.png"} <= set(outputs(album))
+    with pytest.raises(ValueError, match="expected part of a file's name"):
+        upscale([album], model=model, output=tmp_path, suffix="/x2")
+
+
+def test_outputs_inside_the_input_folder_are_no_inputs(model, album, monkeypatch):
+    monkeypatch.chdir(album)
+    for _ in range(2):
+        upscale([Path()], model=model, output=Path("large"), overwrite=True)
+    assert len(outputs(album / "large")) == 4
+
+
+def test_no_output_replaces_another_input(model, tmp_path):
+    for name in ("a.png", "a_x2.png"):
+        write_image(tmp_path / name, noise(5, 6))
+    with pytest.raises(ValueError, match=r"a\.png would replace the input .*a_x2\.png"):
+        upscale([tmp_path], model=model, output=tmp_path, suffix="_x2", overwrite=True)
+    upscale([tmp_path], model=model, output=tmp_path, overwrite=True)  # each its own
+    assert read_image(tmp_path / "a.png").shape == (10, 12)
+
+
+def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    inputs = [tmp_path / "empty", album / "*.gif", album / "none.png", album / "a.png"]
+    with pytest.raises(typer.Exit) as exit_:
+        upscale(inputs, model=model, output=tmp_path / "out")
+    assert exit_.value.exit_code == 1
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert re.match("error: cannot list images of .*empty: it holds no file named", first)
+    assert re.match(r"error: no file matches .*\*\.gif$", second)
+    assert re.match(r"error: cannot read image .*none\.png: no such file$", third)
+    assert outputs(tmp_path / "out") == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": None}, "give --model.*sr-jax convert.*sr_jax.main"),
+        ({"model": "none"}, "--model none: no such weights file or workdir"),
+        ({"scale": -2.0}, "--scale is -2.0, expected a positive number"),
+        ({"scale": float("nan")}, "--scale is nan"),
+        ({"tile": "huge"}, "--tile is 'huge', expected auto, none or a number of pixels"),
+        ({"tile": "0"}, "tile is 0"),
+        ({"overlap": "some"}, "--overlap is 'some', expected exact or a number of pixels"),
+        ({"batch": 0}, "batch is 0"),
+        ({"output": "file"}, "--output .*file is a file, expected a folder"),
+    ],
+)
+def test_refused_before_any_work(model, album, tmp_path, options, message):
+    (tmp_path / "file").touch()
+    arguments = {"model": model, "output": tmp_path / "out", **options}
+    if arguments["output"] == "file":
+        arguments["output"] = tmp_path / "file"
+    with pytest.raises(ValueError, match=message):
+        upscale([album], **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_outputs_are_kept_before_any_work(model, album, tmp_path):
+    out = tmp_path / "out"
+    (out / "trip").mkdir(parents=True)
+    (out / "trip" / "a.png").write_text("mine")
+    with pytest.raises(ValueError, match=r"trip/a\.png exists: give --overwrite"):
+        upscale([album], model=model, output=out)
+    assert outputs(out) == ["trip/a.png"]
+    assert (out / "trip" / "a.png").read_text() == "mine"
+    upscale([album], model=model, output=out, overwrite=True)
+    assert read_image(out / "trip" / "a.png").shape == (10, 12, 3)
+
+
+# ------------------------------------------------------------------ scale, profile, options
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "scale", "factor"),
+    [
+        ("edsr_baseline", {"scale": 3}, None, 3),
+        ("edsr_baseline", {"scale": 3}, 2.0, 3),
+        ("edsr_baseline", {"scale": 3}, 7.5, 3),
+        ("mdsr", {}, 2.0, 2),
+        ("mdsr", {}, 2.1, 3),
+        ("mdsr", {}, 0.5, 2),
+        ("mdsr", {}, 9.0, 4),
+        ("vdsr", {}, 2.5, 3),
+        ("vdsr", {}, 3.0, 3),
+        ("srcnn_915", {"scale": 3}, 4.0, 3),
+        ("srcnn_915", {}, 0.3, 1),
+    ],
+)
+def test_factor_of_the_network(name, fields, scale, factor):
+    assert _network_factor(create_model(name, **fields), scale) == factor
+
+
+@pytest.mark.parametrize("name", ["mdsr", "vdsr", "vgg16"])
+def test_networks_without_a_scale_of_their_own(name):
+    with pytest.raises(ValueError, match=r"give --scale|no network that upscales"):
+        _network_factor(create_model(name), None)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("scale", "shape"), [(1.5, (11, 14)), (3.25, (23, 29)), (0.01, (1, 1))])
+def test_fractional_scales(model, tmp_path, scale, shape, dtype):
+    """The network's own factor, then bicubic on floats, rounded once at the end."""
+    image = noise(7, 9, 3, dtype=dtype)
+    write_image(tmp_path / "a.png", image)
+    upscale([tmp_path / "a.png"], model=model, output=tmp_path / "out", scale=scale)
+    own = upscale_rgb(*weights.load(model), to_float(image), 2)
+    expected = from_float(imresize(own, size=shape), dtype)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), expected)
+
+
+def test_profile_and_orientation(model, tmp_path):
+    """The profile comes with the output; the orientation is applied and not written again."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in (".jpg", ".tif", ".webp"):
+        path = tmp_path / f"a{suffix}"
+        Image.fromarray(noise(5, 7, 3)).save(path, exif=exif, icc_profile=SRGB)
+        upscale([path], model=model, output=tmp_path / "out", overwrite=True)
+        pixels, icc_profile = read_picture(tmp_path / "out" / "a.png")
+        assert pixels.shape == (14, 10, 3)
+        assert icc_profile == SRGB
+        with Image.open(tmp_path / "out" / "a.png") as written:
+            assert not written.getexif()
+
+
+def test_options_reach_the_network(model, tmp_path):
+    """Through the parser of the console script, against the library called with the same."""
+    from sr_jax.inference.settings import Settings
+
+    image = noise(40, 30, 4)
+    write_image(tmp_path / "a.png", image)
+    settings = Settings(tile=24, overlap=5, ensemble=True, dtype="bfloat16", batch=3, bucket=True)
+    network, variables = weights.load(model)
+    expected = upscale_image(network, variables, image, 2, settings, alpha="network")
+    command = f"upscale {tmp_path}/a.png --model {model} --output {tmp_path}/out --tile 24"
+    command += " --overlap 5 --ensemble --dtype bfloat16 --batch 3 --bucket --alpha network"
+    result = CliRunner().invoke(cli.app, command.split(), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        r"1 of 1 images written to .*/out in \d+\.\d s \(\d+\.\d\d images/s\)\n", result.stdout
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), expected)
+    plain = upscale_image(network, variables, image, 2)
+    assert (expected != plain).any()
+
+
+def test_dry_run(model, tmp_path, capsys):
+    write_image(tmp_path / "in" / "a.png", noise(40, 70, 4))
+    (tmp_path / "in" / "bad.png").touch()
+    arguments = {"tile": "32", "overlap": "exact", "scale": 3.0, "alpha": "network"}
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "in"], model=model, output=tmp_path / "out", dry_run=True, **arguments)
+    captured = capsys.readouterr()
+    # EDSR with one block looks 6 pixels far; 2 x 3 tiles, once for colour and once for alpha.
+    assert re.fullmatch(
+        r".*a\.png: 70 x 40 to 210 x 120 pixels; 12 tiles of 32 x 32 \(.*\); "
+        r"\d+ MiB for the network, \d+ MiB for images; \d+\.\d\d G multiply-adds\n",
+        captured.out,
+    )
+    assert "bad.png: the file is empty" in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_comparison(model, tmp_path):
+    """Of the first image that could be read; an existing picture is not replaced."""
+    (tmp_path / "a.png").touch()
+    write_image(tmp_path / "b.png", noise(20, 24, dtype=np.uint16))
+    arguments = {"model": model, "comparison": tmp_path / "look.png", "scale": 2.5}
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "a.png", tmp_path / "b.png"], output=tmp_path / "out", **arguments)
+    assert read_image(tmp_path / "look.png").ndim == 3
+    with pytest.raises(ValueError, match=r"look\.png exists"):
+        upscale([tmp_path / "b.png"], output=tmp_path / "new", **arguments)
+    for place in (tmp_path / "b.png", tmp_path / "out" / "b.png"):
+        arguments |= {"comparison": place, "overwrite": True}
+        with pytest.raises(ValueError, match=r"b\.png is an input or an output"):
+            upscale([tmp_path / "b.png"], output=tmp_path / "out", **arguments)
+
+
+# ------------------------------------------------------------------ broken files
+
+
+def encoded(image: np.ndarray, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    if kind == "TIFF":
+        tifffile.imwrite(stream, image, **options)
+    else:
+        Image.fromarray(image).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png(width: int, height: int, depth: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """An RGB PNG file by hand, without pixels."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        content += struct.pack(">I", len(data)) + name + data + checksum
+    return content
+
+
+def tiff(width: int, height: int, bits: int, samples: int = 1, next_page: int = 0) -> bytes:
+    """A grey TIFF file by hand with 32 bytes of pixels behind the page's head."""
+    entries = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, 1)]
+    entries += [(273, 4, 122), (277, 3, samples), (278, 4, height), (279, 4, 32)]
+    page = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + page + struct.pack("<I", next_page) + bytes(32)
+
+
+def bmp(width: int, height: int) -> bytes:
+    head = struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, *6 * (0,))
+    return b"BM" + head
+
+
+PHOTO, DEEP = noise(30, 20, 3), noise(30, 20, 3, dtype=np.uint16)
+TWO = {"save_all": True, "append_images": [Image.fromarray(PHOTO[::-1])]}
+WHOLE = {
+    "png-cut.png": encoded(PHOTO, "PNG"),
+    "jpg-cut.jpg": encoded(PHOTO, "JPEG"),
+    "tif-cut.tif": encoded(PHOTO, "TIFF", photometric="rgb"),
+    "webp-cut.webp": encoded(PHOTO, "WEBP", lossless=True),
+    "bmp-cut.bmp": encoded(PHOTO, "BMP"),
+    "tif16-cut.tif": encoded(DEEP, "TIFF", photometric="rgb"),
+}
+HUGE = zlib.compress(bytes(50_000_000), 9)
+BROKEN: dict[str, bytes | Callable[[Path], object]] = {
+    **{f"{part}-{name}": content[: len(content) * part // 100]
+       for name, content in WHOLE.items() for part in (1, 50, 95)},
+    "empty.png": b"",
+    "zeros.jpg": bytes(1000),
+    "zeros-tif.tif": b"II*\0" + bytes(1000),
+    "zeros-webp.webp": b"RIFF\0\0\0\0WEBP" + bytes(1000),
+    "text.png": b"no picture",
+    "film.gif.png": b"GIF89a" + bytes(100),
+    "flipped.png": WHOLE["png-cut.png"].replace(b"IDAT", b"IDAT\xff", 1),
+    "bomb.png": png(60000, 60000, 8),
+    "bomb16.png": png(60000, 60000, 16),
+    "missing-pixels.png": png(9000, 9000, 16),
+    "profile-bomb.png": png(4, 4, 8, (b"iCCP", b"x\0\0" + HUGE)),
+    "text-bomb.png": png(4, 4, 16, (b"zTXt", b"x\0\0" + HUGE)),
+    "no-width.png": png(0, 4, 8),
+    "wide.tif": tiff(1 << 31, 1 << 31, 8),
+    "wide16.tif": tiff(16384, 16384, 16),
+    "circle.tif": tiff(4, 4, 8, next_page=8),
+    "circle16.tif": tiff(4, 4, 16, next_page=8),
+    "samples16.tif": tiff(100, 100, 16, samples=65535),
+    "wide-bmp.bmp": bmp(1 << 30, 1 << 30),
+    "missing-pixels-bmp.bmp": bmp(9000, 9000),
+    "animated.png": encoded(PHOTO, "PNG", **TWO),
+    "animated-webp.webp": encoded(PHOTO, "WEBP", **TWO),
+    "pages.tif": encoded(noise(2, 9, 9), "TIFF", photometric="minisblack"),
+    "nan.tif": encoded(np.full((4, 4), np.nan, np.float32), "TIFF"),
+    "pipe.png": os.mkfifo,
+    "dangling.png": lambda path: path.symlink_to("nowhere"),
+    "loop.png": lambda path: path.symlink_to(path),
+    "device.png": lambda path: path.symlink_to("/dev/zero"),
+    "sparse.png": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+}  # fmt: skip
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, content in BROKEN.items():
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        else:
+            content(folder / name)
+    return folder
+
+
+def test_broken_files_among_good_ones(model, broken, tmp_path, capfd):
+    """Each is one line with its name; the others are written, and the code is 1."""
+    good = {"0.png", "good.png", "zzz.png"}
+    for name in good:
+        (broken / name).write_bytes(WHOLE["png-cut.png"])
+    (broken / "folder.png").mkdir()
+    with pytest.raises(typer.Exit) as exit_:
+        upscale([broken], model=model, output=tmp_path / "out")
+    assert exit_.value.exit_code == 1
+    captured = capfd.readouterr()
+    lines = captured.err.splitlines()
+    expected = [f"error: cannot read image {broken}/{name}: " for name in sorted(BROKEN)]
+    assert [line[: line.index(": ", 7) + 2] for line in lines] == expected
+    assert captured.out.startswith(f"3 of {3 + len(BROKEN)} images written")
+    assert set(outputs(tmp_path / "out")) == good
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_alone(model, broken, tmp_path, capfd, name):
+    with pytest.raises(typer.Exit) as exit_:
+        upscale([broken / name], model=model, output=tmp_path / "out")
+    assert exit_.value.exit_code == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: cannot read image {broken / name}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_may_not_be_read(model, tmp_path, capsys, monkeypatch):
+    """Root may read everything, so the refusal is staged."""
+    write_image(tmp_path / "a.png", PHOTO)
+
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "a.png"], model=model, output=tmp_path / "out")
+    assert capsys.readouterr().err.endswith("a.png: Permission denied\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_may_not_be_written(model, tmp_path, capsys, monkeypatch):
+    """Nor is anything half-written left."""
+    write_image(tmp_path / "a.png", PHOTO)
+
+    def refuse(_old: Path, _new: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "a.png"], model=model, output=tmp_path / "out")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"error: cannot upscale .*/a\.png: .*No space left on device", line)
+    assert outputs(tmp_path / "out") == []
+
+
+def test_a_network_that_computes_nan(tmp_path, capsys):
+    network = create_model("srcnn_915", scale=2)
+    variables = jax.tree.map(
+        lambda leaf: jnp.full(leaf.shape, jnp.nan), weights.variable_shapes(network)
+    )
+    weights.save(tmp_path / "w.safetensors", network, variables)
+    write_image(tmp_path / "a.png", noise(5, 6, 3))
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "a.png"], model=str(tmp_path / "w.safetensors"), output=tmp_path / "o")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"error: cannot upscale .*/a\.png: image holds NaN", line)
+    assert not (tmp_path / "o").exists()
+
+
+def test_too_little_memory_is_one_line(model, tmp_path, capsys, monkeypatch):
+    write_image(tmp_path / "a[b].png", PHOTO)
+
+    def exhaust(*_: object, **__: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 1 TiB")
+
+    monkeypatch.setattr("sr_jax.inference.upscaler.upscale_image", exhaust)
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "a[b].png"], model=model, output=tmp_path / "out")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("a[b].png: not enough memory: give a smaller --tile or --batch")
+
+
+# ------------------------------------------------------------------ compilations and imports
+
+
+@pytest.mark.parametrize(
+    ("options", "programs"),
+    [
+        ({"tile": "32"}, 3),  # 32 x 32; 20 and 25 pixels wide
+        ({"tile": "32", "bucket": True}, 1),
+        ({"tile": "none"}, 6),
+        ({"tile": "none", "bucket": True}, 3),  # 64 x 64, 64 x 32, 32 x 32
+    ],
+)
+def test_compilations_of_many_sizes(model, tmp_path, options, programs):
+    """The network is compiled once for each shape that is sent through it, and no more."""
+    from sr_jax.inference import network as inference
+
+    for height, width in [(40, 50), (33, 60), (64, 64), (40, 20), (64, 20), (25, 32)]:
+        write_image(tmp_path / "in" / f"{height}-{width}.png", noise(height, width, 3))
+    inference.compiled.cache_clear()
+    upscale([tmp_path / "in"], model=model, output=tmp_path / "out", **options)
+    (loaded,) = [inference.compiled(weights.load(model)[0], 2, "float32")]
+    assert loaded._cache_size() == programs
+
+
+def test_where_compilations_are_kept(tmp_path, monkeypatch):
+    def kept() -> str | None:
+        _keep_compilations()
+        return jax.config.values["jax_compilation_cache_dir"]
+
+    threshold = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    try:
+        jax.config.update("jax_enable_compilation_cache", True)
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        assert kept() is None  # cannot be written to: nothing is kept and nothing said
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert kept() == str(tmp_path / "home/.cache/sr_jax/compiled")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert kept() == str(tmp_path / "home/.cache/sr_jax/compiled")  # set already
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert kept() == str(tmp_path / "xdg/sr_jax/compiled")
+        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_enable_compilation_cache", False)
+        assert kept() is None
+        assert jax.config.values["jax_persistent_cache_min_compile_time_secs"] < threshold
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", threshold)
+        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def test_a_whole_run_in_a_process_of_its_own(model, tmp_path):
+    """No warning, no TensorFlow; compiled programs are kept, and found by a second run."""
+    write_image(tmp_path / "a.png", noise(9, 8, 3, dtype=np.uint16))
+    whole = (tmp_path / "a.png").read_bytes()
+    # A profile that is none, of which the decoder warns.
+    other = png(1, 1, 8, (b"iCCP", b"x\0\0junk"))
+    profile = other[33 : other.index(b"IDAT") - 4]
+    (tmp_path / "a.png").write_bytes(whole[:33] + profile + whole[33:])
+    program = (
+        "import json, sys, jax; from pathlib import Path; from sr_jax.upscale import upscale\n"
+        "hits = []\n"
+        "jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))\n"
+        f"upscale([Path({str(tmp_path / 'a.png')!r})], model={model!r}, overwrite=True,\n"
+        f"        output=Path({str(tmp_path / 'out')!r}), tile='none')\n"
+        "print(json.dumps([sorted(sys.modules), hits]))\n"
+    )
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "JAX_ENABLE_COMPILATION_CACHE": "1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    for run in range(2):
+        process = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == ""
+        modules, events = json.loads(process.stdout.splitlines()[-1])
+        assert "tensorflow" not in modules
+        assert ("/jax/compilation_cache/cache_hits" in events) == (run == 1)
+    assert outputs(tmp_path / "cache" / "sr_jax" / "compiled")
+
+
+def test_help_is_light():
+    """`--help` loads nothing that takes long: that, not a stopwatch, keeps it below a second."""
+    program = (
+        "import sys; from sr_jax.cli import app\n"
+        "try: app(['upscale', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'flax', 'numpy', 'tensorflow', 'PIL', 'scipy', 'matplotlib', 'absl'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.stderr == "\n"
+    assert "--dry-run" in process.stdout
