@@ -23,6 +23,7 @@ from sr_jax.scoring import (
     score_all,
     score_image,
 )
+from sr_jax.weights import variable_shapes
 
 
 def bicubic_means(folder, scale):
@@ -70,12 +71,11 @@ def pair_of(hr: np.ndarray) -> ImagePair:
     return ImagePair("noise", (2,), lambda: hr)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def identity():
     """A luma network that returns the interpolated image that it is given."""
     model = create_model("vdsr", depth=2, n_feats=2)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    return model, jax.tree.map(jnp.zeros_like, variables)
+    return model, jax.tree.map(lambda x: jnp.zeros(x.shape), variable_shapes(model))
 
 
 def test_luma_protocol_scores_what_the_network_predicts(identity):
@@ -128,11 +128,11 @@ def test_grey_files_are_told_from_colour(tmp_path):
     assert not b.is_grey()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network():
     """A colour network of random weights."""
-    model = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
-    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    model, rng = create_model("edsr_baseline", n_resblocks=1, n_feats=4), np.random.default_rng(0)
+    return model, jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape), variable_shapes(model))
 
 
 def test_contenders_run_in_order_over_sets_scales_and_images(network):
@@ -151,16 +151,16 @@ def test_contenders_run_in_order_over_sets_scales_and_images(network):
 
 
 def test_ensemble_is_the_mean_over_symmetries(network):
-    """A mirrored image gives the mirrored result, which the bare network does not: 1e-5 in dB for
-    float32 sums in another order."""
+    """A mirrored image gives the mirrored result, which it does not give the bare network."""
     hr = noise(26, 30)
     pairs = [pair_of(hr), pair_of(np.ascontiguousarray(hr[:, ::-1]))]
     results = list(score_all({"set": pairs}, [2], list_contenders(network, ensemble=True)))
-    psnr = {
-        method: [s.psnr for s, *_ in results if s.method == method] for method in ("edsr", "edsr+")
-    }
-    assert psnr["edsr+"][0] == pytest.approx(psnr["edsr+"][1], abs=1e-5)
-    assert psnr["edsr"][0] != pytest.approx(psnr["edsr"][1], abs=1e-3)
+    difference = {}
+    for method in ("edsr", "edsr+"):
+        one, mirrored = (image.astype(int) for s, _, image in results if s.method == method)
+        difference[method] = np.abs(one[:, ::-1] - mirrored).max()
+    assert difference["edsr+"] <= 1  # float32 sums in another order, next to a half
+    assert difference["edsr"] > 10
 
 
 def test_settings_reach_the_network(network):

