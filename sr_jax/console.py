@@ -1,4 +1,4 @@
-"""What all commands share: how they end, and how they show progress."""
+"""What the commands share: how they end, what lengths look like, how progress is shown."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
 
@@ -22,21 +23,45 @@ def run(program: Callable[[], object]) -> None:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def image_progress() -> "Progress":
-    """A progress bar of images, with images per second and the time left; it leaves no trace."""
+def parse_length(option: str, value: str | None, *words: str) -> int | str | None:
+    """What an option says: a number of pixels or one of the words; 'none' is None, as is nothing.
+
+    Raises:
+        ValueError: neither.
+    """
+    if value is None or value in words:
+        return None if value == "none" else value
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(
+            f"{option} is {value!r}, expected {', '.join(words)} or a number of pixels"
+        ) from None
+
+
+def image_progress(console: "Console | None" = None) -> "Progress":
+    """A bar of images, with images per second and the time left; it leaves no trace.
+
+    Args:
+        console: where it is shown, if that is a terminal; None is the standard error.
+    """
     from rich import progress
+    from rich.console import Console
     from rich.text import Text
 
-    class Rate(progress.ProgressColumn):
+    class Speed(progress.ProgressColumn):
         def render(self, task: progress.Task) -> Text:
-            return Text(f"{task.speed:.2f} images/s" if task.speed else "", "progress.data.speed")
+            return Text(f"{task.speed:.2f} images/s" if task.speed else "")
 
+    console = console or Console(stderr=True)
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        Rate(),
+        Speed(),
         progress.TimeRemainingColumn(),
+        console=console,
         transient=True,
-        speed_estimate_period=300,  # large networks take minutes an image
+        disable=not console.is_terminal,
+        speed_estimate_period=3600,  # an image may take minutes
     )

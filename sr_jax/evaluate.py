@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr_jax.console import run
+from sr_jax.console import parse_length, run
 from sr_jax.published import Published, published
 from sr_jax.scoring import (
     BICUBIC,
@@ -184,7 +184,10 @@ def evaluate(
         bool, typer.Option(help="Add NAME+: the mean over the 8 symmetries of each image.")
     ] = False,
     name: Annotated[
-        str | None, typer.Option(help="What to call the network. Default: its architecture.")
+        str | None,
+        typer.Option(
+            help="What to call the network in rows and published tables. Default: its architecture."
+        ),
     ] = None,
     tile: Annotated[
         str | None,
@@ -195,13 +198,18 @@ def evaluate(
         ),
     ] = None,
     overlap: Annotated[
-        str | None, typer.Option(help="What tiles share in pixels, or 'exact'.")
+        str | None,
+        typer.Option(
+            help="Pixels that a tile sees beyond its part; 'exact': as far as the network looks."
+        ),
     ] = None,
     lpips: Annotated[
-        bool, typer.Option(help="Add LPIPS (VGG) to the tables and as .lpips.json.")
+        bool,
+        typer.Option(help="Add LPIPS (VGG), to the tables and as .lpips.json beside the scores."),
     ] = False,
     save_images: Annotated[
-        Path | None, typer.Option(help="Folder for DATASET/X<scale>/METHOD/IMAGE.png.")
+        Path | None,
+        typer.Option(help="Folder for all outputs: SET / X<scale> / METHOD / IMAGE.png."),
     ] = None,
     comparison: Annotated[
         Path | None,
@@ -225,7 +233,10 @@ def evaluate(
     from sr_jax.inference.upscaler import network_scale
     from sr_jax.models import network_scales
 
-    settings = Settings(_pixels("--tile", tile, "auto"), _pixels("--overlap", overlap, "exact"))
+    settings = Settings(
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
+    )
     contenders = [BICUBIC]
     if model != BICUBIC.method:
         network: Network = weights.load(weights.find(model))
@@ -267,15 +278,6 @@ def evaluate(
         largest = max(scales)
         drawn = drawn or list(_find_images(datasets, [_gains_most(scores, largest, contenders)]))
         compare(comparison, drawn, largest, contenders, round_luma=round_luma)
-
-
-def _pixels(option: str, text: str | None, word: str) -> int | str | None:
-    """A number of pixels, the word that stands for one, or None for 'none' or nothing."""
-    if text in (None, "none", word):
-        return None if text == "none" else text
-    if not text.isdecimal():
-        raise ValueError(f"{option} {text}: expected a number of pixels, '{word}' or 'none'")
-    return int(text)
 
 
 def _find_images(datasets: Datasets, names: Iterable[str]) -> Iterator[tuple[str, "ImagePair"]]:

@@ -81,7 +81,8 @@ def test_bicubic_alone_needs_a_scale(photos, tmp_path):
     with pytest.raises(ValueError, match="give --scale"):
         evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
     evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 3, 2])
-    assert [row["scale"] for row in read(tmp_path / "scores.json")] == [2, 3]
+    rows = read(tmp_path / "scores.json")
+    assert [(row["scale"], row["images"]) for row in rows] == [(2, 3), (3, 3)]
 
 
 def test_ensemble_and_name_make_rows(workdir, photos, tmp_path):
@@ -102,7 +103,7 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
 
     monkeypatch.setattr(upscaler, "run_network", spy)
     arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
-    for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", "none"), (None, None)]:
+    for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", None), (None, None)]:
         evaluate([photos], **arguments, tile=tile, overlap=overlap)
     pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
     assert seen == [pair for pair in pairs for _ in range(3)]
@@ -292,9 +293,9 @@ def test_scores_are_replaced_whole(tmp_path):
     [
         ({"comparison": "c.png", "comparison_image": ["dog"]}, "image dog: no such image; there"),
         ({"comparison_image": ["rgb"]}, "without --comparison"),
-        ({"tile": "big"}, "--tile big: expected a number of pixels, 'auto' or 'none'"),
+        ({"tile": "big"}, "--tile is 'big', expected auto, none or a number of pixels"),
         ({"tile": "0"}, "tile is 0"),
-        ({"overlap": "-1"}, "--overlap -1: expected a number of pixels, 'exact' or 'none'"),
+        ({"overlap": "-1"}, "overlap is -1"),
         ({"name": "a/b"}, "expected a name without '/'"),
         ({"scale": [3]}, "upscales by 2; --scale asks for 3"),
         ({"model": "bicubic", "scale": [2], "ensemble": True}, "about a network, not bicubic"),

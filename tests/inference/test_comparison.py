@@ -30,6 +30,7 @@ def test_detail_is_where_the_first_two_differ(tmp_path):
     assert columns.max() < picture.shape[1] / 4  # the box lies in the whole image alone
     assert abs(np.ptp(rows) - 2.2 * 200 * 48 / 100) <= 5
     assert (columns.min() + columns.max()) / 2 > 2.2 * 200 / 2
+    assert rows.size < np.ptp(rows) * np.ptp(columns) / 5  # a frame
 
 
 def test_every_image_is_a_row_of_one_height(tmp_path):
@@ -39,6 +40,8 @@ def test_every_image_is_a_row_of_one_height(tmp_path):
     one, two = (read_image(tmp_path / f"{name}.png").shape for name in ("one", "two"))
     assert one[1] == two[1]  # the widest image decides
     assert abs(two[0] - 2 * one[0]) < 50
+    # The whole image, 1.5 as wide as high, and three square details, with gaps of 0.08 inches.
+    assert abs(one[1] - 200 * (1.5 * 2.2 + 3 * 2.2 + 5 * 0.08)) <= 2
     columns = find(read_image(tmp_path / "two.png"), (0, 0, 255))[1]
     assert columns.size
 
