@@ -119,15 +119,16 @@ def _beside(
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table without the columns in which no row says anything."""
-    import rich
     import rich.box
+    import rich.console
     import rich.table
 
     kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     table = rich.table.Table(*(columns[i] for i in kept), box=rich.box.SIMPLE, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*(row[i] for i in kept))
-    rich.get_console().print(table)
+    # Wider than most terminals: a long line is better than a figure that is cut.
+    rich.console.Console(width=200).print(table)
 
 
 def compare(

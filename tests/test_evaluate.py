@@ -7,7 +7,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import rich
 
 from sr_jax import perceptual, weights
 from sr_jax.data.sources import list_folder
@@ -44,17 +43,11 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.fixture
-def wide(monkeypatch):
-    """A console that breaks no lines."""
-    monkeypatch.setattr(rich.get_console(), "_width", 200)
-
-
 def read(path):
     return json.loads(path.read_text())
 
 
-def test_files_have_the_format(workdir, photos, tmp_path, capsys, wide):
+def test_files_have_the_format(workdir, photos, tmp_path, capsys):
     output = tmp_path / "scores.json"
     evaluate([photos], model=str(workdir), output=output)
     rows = read(output)
@@ -180,7 +173,7 @@ def test_comparison_is_written(workdir, photos, tmp_path):
         evaluate([photos], **arguments, comparison=tmp_path / "c.png")
 
 
-def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys, wide):
+def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys):
     """A stand-in for the distance, which tests/test_perceptual.py checks."""
 
     def load():
@@ -254,7 +247,7 @@ def means(printed):
     return [line.split() for line in lines[start:] if " (1) " in line]
 
 
-def test_published_figures_stand_beside(capsys, wide):
+def test_published_figures_stand_beside(capsys):
     print_scores(SCORES, contenders("rcan"))
     printed = capsys.readouterr().out
     bicubic, rcan, ensemble, other, *_ = means(printed)
@@ -266,7 +259,7 @@ def test_published_figures_stand_beside(capsys, wide):
     assert "* published with rounded luma: give --round-luma" in printed
 
 
-def test_a_star_marks_the_other_convention(capsys, wide):
+def test_a_star_marks_the_other_convention(capsys):
     print_scores(SCORES, contenders("rcan"), round_luma=True)
     printed = capsys.readouterr().out
     bicubic, rcan, *_ = means(printed)
@@ -275,7 +268,7 @@ def test_a_star_marks_the_other_convention(capsys, wide):
     assert "* published with unrounded luma: leave out --round-luma" in printed
 
 
-def test_figures_without_ssim(capsys, wide):
+def test_figures_without_ssim(capsys):
     scores = [Score("Set5", 3, "rcan", "baby", 32.60, 0.9)]
     print_scores(scores, contenders("srcnn_935"), round_luma=True)
     assert means(capsys.readouterr().out)[0][-2:] == ["32.65", "-0.05"]
