@@ -142,7 +142,7 @@ def main(
     only: Annotated[str, typer.Option(help="Files whose name contains this.")] = "",
 ) -> None:
     """Scores all files and writes the table."""
-    rows = []
+    where, rows = environment(), []
     for entry in TABLE:
         if only not in entry.file:
             continue
@@ -150,7 +150,6 @@ def main(
             found = score(entry, weights, benchmarks, Path(folder))
         print(entry.file, [f"{row['sr_jax']:.4f}" for row in found], flush=True)
         rows += found
-    where = environment()
     output.mkdir(parents=True, exist_ok=True)
     content = {"environment": where, "rows": rows}
     (output / "rows.json").write_text(json.dumps(content, indent=2) + "\n")
