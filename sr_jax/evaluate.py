@@ -6,236 +6,161 @@ Run as `sr-jax evaluate` or `python -m sr_jax.evaluate`.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr_jax.console import run
+from sr_jax.console import parse_length, run
+from sr_jax.published import Published, published
+from sr_jax.scoring import (
+    BICUBIC,
+    Contender,
+    Datasets,
+    Network,
+    Score,
+    group_scores,
+    list_contenders,
+    mean_lpips,
+    mean_scores,
+    score_all,
+    score_image,
+)
 
 if TYPE_CHECKING:
-    import flax.linen as nn
-    import numpy as np
-
     from sr_jax.data.sources import ImagePair
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
-Network = tuple["nn.Module", Any]  # a model and its variables
-
-
-class Score(NamedTuple):
-    """The score of one image."""
-
-    dataset: str
-    scale: int
-    method: str
-    image: str
-    psnr: float
-    ssim: float
-
-
-def score_image(
-    pair: "ImagePair", scale: int, network: Network | None, *, round_luma: bool = False
-) -> tuple[float, float, "np.ndarray"]:
-    """Upscales the low-resolution image of a pair and compares with the high-resolution one.
-
-    The protocol of the tables of EDSR and later papers: the input is the 8-bit RGB image, the
-    output is rounded to 8 bits and compared on the BT.601 luma, without `scale` pixels at each
-    border. A network that predicts luma alone is compared on what it predicts, clipped but not
-    rounded.
-
-    Args:
-        pair: the image.
-        scale: the factor.
-        network: (model, variables), or None for bicubic interpolation.
-        round_luma: whether the luma is rounded to integers first, as EDSR's paper does.
-
-    Returns:
-        PSNR in dB, SSIM, and the upscaled image, uint8 RGB (scale * h, scale * w, 3).
-    """
-    from sr_jax.imaging.color import rgb_to_luma
-    from sr_jax.imaging.files import from_float, to_float
-    from sr_jax.imaging.metrics import score_luma
-    from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.upscaler import upscale_rgb
-
-    lr, hr = pair.pair(scale)
-    if network is None:
-        image = imresize(lr, scale)
-    else:
-        colour = upscale_rgb(*network, to_float(lr), scale)
-        image = from_float(colour)
-        if network[0].n_colors == 1:
-            psnr, ssim = _compare(rgb_to_luma(colour), rgb_to_luma(to_float(hr)), scale, round_luma)
-            return psnr, ssim, image
-    return *score_luma(image, hr, border=scale, round_luma=round_luma), image
-
-
-def score_luma_image(pair: "ImagePair", scale: int, network: Network | None) -> tuple[float, float]:
-    """Scores as the papers of SRCNN and VDSR do, who see nothing but luma.
-
-    The luma of the original, rounded to 8 bits, is reduced and interpolated in double precision,
-    goes through the network and is rounded again. The low-resolution images that a data set brings
-    are not used, and of a grey file the grey itself is the luma, as in the authors' MATLAB code.
-
-    Args:
-        pair: the image.
-        scale: the factor.
-        network: (model, variables) with one colour channel, or None for bicubic interpolation.
-
-    Returns:
-        PSNR in dB and SSIM.
-    """
-    import numpy as np
-
-    from sr_jax.data.degradation import downscale
-    from sr_jax.imaging.color import rgb_to_luma
-    from sr_jax.imaging.files import to_float
-    from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.upscaler import run_network
-
-    luma = to_float(pair.hr(scale), np.float64)
-    luma = luma[..., :1] if pair.is_grey() else np.floor(rgb_to_luma(luma) * 255 + 0.5) / 255
-    low = downscale(luma, scale)
-    if network is None:
-        predicted = imresize(low, size=luma.shape[:2])
-    else:
-        predicted = run_network(*network, low, scale)
-    return _compare(predicted, luma, scale, round_luma=True)
-
-
-def _compare(
-    predicted: "np.ndarray", luma: "np.ndarray", border: int, round_luma: bool
-) -> tuple[float, float]:
-    """PSNR and SSIM of two lumas (H, W, 1) in [0, 1]."""
-    import numpy as np
-
-    from sr_jax.imaging.metrics import psnr, shave, ssim
-
-    pair = []
-    for image in (predicted, luma):
-        values = np.asarray(image, np.float64)[..., 0].clip(0, 1) * 255
-        pair.append(shave(np.floor(values + 0.5) if round_luma else values, border))
-    return psnr(*pair), ssim(*pair)
-
-
-def score_images(
-    dataset: str,
-    pairs: Sequence["ImagePair"],
-    scale: int,
-    method: str,
-    network: Network | None,
-    *,
-    round_luma: bool = False,
-) -> Iterator[Score]:
-    """Scores image after image; `method` names what is scored.
-
-    With `round_luma`, bicubic interpolation and networks of one colour channel are scored by
-    `score_luma_image`, all others by `score_image`.
-    """
-    for pair in pairs:
-        if round_luma and (network is None or network[0].n_colors == 1):
-            psnr, ssim = score_luma_image(pair, scale, network)
-        else:
-            psnr, ssim, _ = score_image(pair, scale, network, round_luma=round_luma)
-        yield Score(dataset, scale, method, pair.name, psnr, ssim)
-
-
-def mean_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """The rows of scores.json: the mean over the images of each data set, scale and method."""
-    groups: dict[tuple[str, int, str], list[Score]] = {}
-    for score in scores:
-        groups.setdefault((score.dataset, score.scale, score.method), []).append(score)
-    return [
-        {
-            "dataset": dataset,
-            "scale": scale,
-            "method": method,
-            "psnr": sum(score.psnr for score in group) / len(group),
-            "ssim": sum(score.ssim for score in group) / len(group),
-            "images": len(group),
-        }
-        for (dataset, scale, method), group in groups.items()
-    ]
-
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Writes the means to `path` (JSON), the images' scores beside it (.images.json and .csv)."""
+    """Writes the means to `path` (JSON), the images' scores beside it (.images.json and .csv).
+
+    LPIPS, if it was asked for, goes to a file of its own (.lpips.json): means and images.
+    """
     from sr_jax.imaging.files import write_bytes
 
     rows = [score._asdict() for score in scores]
+    distances = [row.pop("lpips") for row in rows]
     table = io.StringIO()
-    writer = csv.DictWriter(table, Score._fields)
+    writer = csv.DictWriter(table, [field for field in Score._fields if field != "lpips"])
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path.with_suffix(".images.json"), json.dumps(rows, indent=2).encode())
     write_bytes(path.with_suffix(".csv"), table.getvalue().encode())
+    if None not in distances:
+        names = ("dataset", "scale", "method", "image")
+        lpips = {
+            "means": [
+                dict(zip(names, key, strict=False), lpips=mean_lpips(group), images=len(group))
+                for key, group in group_scores(scores).items()
+            ],
+            "images": [dict(zip(names, s, strict=False), lpips=s.lpips) for s in scores],
+        }
+        write_bytes(path.with_suffix(".lpips.json"), json.dumps(lpips, indent=2).encode())
     write_bytes(path, json.dumps(mean_scores(scores), indent=2).encode())
 
 
-def print_scores(scores: Sequence[Score]) -> None:
-    """Prints a table of every image and of the means."""
+def print_scores(
+    scores: Sequence[Score], contenders: Sequence[Contender], *, round_luma: bool = False
+) -> None:
+    """Prints a table of every image, and one of the means beside the published figures."""
+    _print_table(
+        ("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM", "LPIPS"),
+        [
+            (s.dataset, f"x{s.scale}", s.image, s.method, *_cells(s.psnr, s.ssim), _cell(s.lpips))
+            for s in sorted(scores, key=lambda s: (s.dataset, s.scale, s.image))
+        ],
+    )
+    names = {contender.method: contender.known_as for contender in contenders}
+    rows, quoted = [], []
+    for (dataset, scale, method), group in group_scores(scores).items():
+        (mean,) = mean_scores(group)
+        known_as = names[method]
+        figure = published(known_as, dataset, scale) if known_as else None
+        quoted += [figure] if figure else []
+        ours = "/".join(_cells(mean["psnr"], mean["ssim"]))
+        beside = _beside(figure, mean["psnr"], mean["ssim"], round_luma)
+        means = f"{dataset} x{scale} ({len(group)})"
+        rows.append((means, method, ours, *beside, _cell(mean_lpips(group))))
+    columns = ("mean (images)", "method", "PSNR/SSIM", "published", "difference", "LPIPS")
+    _print_table(columns, rows)
+    for source in dict.fromkeys(figure.source for figure in quoted):
+        print(f"published: {source}")
+    if any(figure.round_luma == (not round_luma) for figure in quoted):
+        there, remedy = ("unrounded", "leave out") if round_luma else ("rounded", "give")
+        print(f"* published with {there} luma: {remedy} --round-luma to compare like with like")
+
+
+def _cells(psnr: float, ssim: float) -> tuple[str, str]:
+    return f"{psnr:.2f}", f"{ssim:.4f}"
+
+
+def _cell(lpips: float | None) -> str:
+    return "" if lpips is None else f"{lpips:.4f}"
+
+
+def _beside(
+    figure: Published | None, psnr: float, ssim: float, round_luma: bool
+) -> tuple[str, str]:
+    """A published figure and how far a score is from it; a star marks the other convention."""
+    if figure is None:
+        return "", ""
+    star = "*" if figure.round_luma == (not round_luma) else ""
+    if figure.ssim is None:
+        return f"{figure.psnr:.2f}{star}", f"{psnr - figure.psnr:+.2f}"
+    return (
+        "/".join(_cells(figure.psnr, figure.ssim)) + star,
+        f"{psnr - figure.psnr:+.2f}/{ssim - figure.ssim:+.4f}",
+    )
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table without the columns in which no row says anything."""
+    import rich.box
+    import rich.console
     import rich.table
 
-    table = rich.table.Table("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM")
-    for score in sorted(scores, key=lambda s: (s.dataset, s.scale, s.image)):
-        table.add_row(*_cells(score.dataset, score.scale, score.image, score))
-    table.add_section()
-    for row in mean_scores(scores):
-        mean = Score(row["dataset"], row["scale"], row["method"], "", row["psnr"], row["ssim"])
-        table.add_row(*_cells(row["dataset"], row["scale"], f"mean of {row['images']}", mean))
-    rich.get_console().print(table)
+    kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    table = rich.table.Table(*(columns[i] for i in kept), box=rich.box.SIMPLE, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*(row[i] for i in kept))
+    # Wider than most terminals: a long line is better than a figure that is cut.
+    rich.console.Console(width=200).print(table)
 
 
-def _cells(dataset: str, scale: int, image: str, score: Score) -> Iterator[str]:
-    yield from (dataset, f"x{scale}", image, score.method)
-    yield from (f"{score.psnr:.2f}", f"{score.ssim:.4f}")
-
-
-def score_all(
-    datasets: Mapping[str, Sequence["ImagePair"]],
-    scales: Sequence[int],
-    method: str,
-    network: Network | None,
+def compare(
+    path: Path,
+    images: Sequence[tuple[str, "ImagePair"]],
+    scale: int,
+    contenders: Sequence[Contender],
     *,
     round_luma: bool = False,
-) -> list[Score]:
-    """Scores bicubic, and a network where there is one, on whole data sets, with a progress bar."""
-    from rich.progress import Progress
+) -> None:
+    """Draws a detail of some images as each contender renders it, and as it is.
 
-    contenders: list[tuple[str, Network | None]] = [("bicubic", None)]
-    if network is not None:
-        contenders.append((method, network))
-    scores = []
-    with Progress(transient=True) as progress:
-        images = sum(len(pairs) for pairs in datasets.values())
-        task = progress.add_task("scoring", total=images * len(scales) * len(contenders))
-        for name, pairs in datasets.items():
-            for scale in scales:
-                for label, contender in contenders:
-                    for score in score_images(
-                        name, pairs, scale, label, contender, round_luma=round_luma
-                    ):
-                        scores.append(score)
-                        progress.advance(task)
-    return scores
-
-
-def compare(path: Path, pairs: Sequence["ImagePair"], scale: int, network: Network) -> None:
-    """Draws bicubic interpolation, a network and the original of some images side by side."""
+    Args:
+        path: the PNG file.
+        images: the name of the data set and the image, a row each.
+        scale: the factor.
+        contenders: bicubic interpolation, and at least one more.
+        round_luma: as in `score_image`.
+    """
     from sr_jax.inference.comparison import Comparison, write_comparison
-    from sr_jax.models import describe_model
 
-    name, _ = describe_model(network[0])
     rows = []
-    for pair in pairs:
+    for dataset, pair in images:
         panels = {}
-        for label, contender in (("bicubic", None), (name, network)):
-            psnr, _, image = score_image(pair, scale, contender)
-            panels[f"{label}, {psnr:.2f} dB"] = image
-        rows.append(Comparison(f"{pair.name}, x{scale}", {**panels, "original": pair.hr(scale)}))
+        for method, network, settings, _ in contenders:
+            *score, image = score_image(
+                pair, scale, network, round_luma=round_luma, settings=settings
+            )
+            psnr, ssim = _cells(*score)
+            panels[f"{method}\n{psnr} dB / {ssim}"] = image
+        panels["ground truth\nPSNR / SSIM"] = pair.hr(scale)
+        rows.append(Comparison(f"{pair.name}\n{dataset}, x{scale}", panels))
     write_comparison(path, rows)
 
 
@@ -256,27 +181,149 @@ def evaluate(
     round_luma: Annotated[
         bool, typer.Option(help="Round the luma to 8 bits, as the tables of SRCNN, VDSR, EDSR do.")
     ] = False,
+    ensemble: Annotated[
+        bool, typer.Option(help="Add NAME+: the mean over the 8 symmetries of each image.")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What to call the network in rows and published tables. Default: its architecture."
+        ),
+    ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            help="Side of tiles in pixels of the network's input, or 'auto'. Default: the whole "
+            "image, as the tables. Tiles change the scores of networks that look at the whole "
+            "image (RCAN, SAN, CSNLN), and of others unless --overlap is 'exact'."
+        ),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels that a tile sees beyond its part; 'exact': as far as the network looks."
+        ),
+    ] = None,
+    lpips: Annotated[
+        bool,
+        typer.Option(help="Add LPIPS (VGG), to the tables and as .lpips.json beside the scores."),
+    ] = False,
+    save_images: Annotated[
+        Path | None,
+        typer.Option(help="Folder for all outputs: SET / X<scale> / METHOD / IMAGE.png."),
+    ] = None,
+    comparison: Annotated[
+        Path | None,
+        typer.Option(help="PNG: a detail of an image as each method renders it, largest scale."),
+    ] = None,
+    comparison_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An image of the comparison; may be repeated. Default: the one that gains most."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace saved images and a comparison that exist.")
+    ] = False,
 ) -> None:
     """Scores a network against bicubic: PSNR and SSIM of the luma, per image and on average."""
     from sr_jax import weights
     from sr_jax.data.sources import list_folder
+    from sr_jax.imaging.files import write_image
+    from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_scale
-    from sr_jax.models import describe_model, network_scales
+    from sr_jax.models import network_scales
 
-    network, method = None, "bicubic"
-    if model != "bicubic":
-        network = weights.load(weights.find(model))
-        method = describe_model(network[0])[0]
+    settings = Settings(
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
+    )
+    contenders = [BICUBIC]
+    if model != BICUBIC.method:
+        network: Network = weights.load(weights.find(model))
+        contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
         asked = scale or network_scales(network[0]) or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]
+    elif name or ensemble or comparison:
+        raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
-    datasets = {folder.resolve().name: list_folder(folder, scale) for folder in folders}
+    scales = list(dict.fromkeys(scale))
+    datasets = {folder.resolve().name: list_folder(folder, scales) for folder in folders}
     if len(datasets) < len(folders):
         raise ValueError("two of the folders have the same name, which names the rows: rename one")
-    scores = score_all(datasets, scale, method, network, round_luma=round_luma)
+    drawn = list(_find_images(datasets, comparison_image or []))
+    if drawn and not comparison:
+        raise ValueError("--comparison-image without --comparison, the file to draw: give both")
+    planned = [comparison] if comparison else []
+    if save_images:
+        planned += _image_paths(save_images, datasets, scales, contenders)
+    if not overwrite and (taken := next((path for path in planned if path.exists()), None)):
+        raise ValueError(f"{taken} exists: give --overwrite, or another place")
+    distance = None
+    if lpips:
+        from sr_jax.perceptual import load_lpips
+
+        distance = load_lpips()
+
+    scores = []
+    for score, pair, image in score_all(datasets, scales, contenders, round_luma=round_luma):
+        if distance:
+            score = score._replace(lpips=distance(image, pair.hr(score.scale)))
+        if save_images:
+            write_image(_image_path(save_images, *score[:4]), image)
+        scores.append(score)
     write_scores(output, scores)
-    print_scores(scores)
+    print_scores(scores, contenders, round_luma=round_luma)
+    if comparison:
+        largest = max(scales)
+        drawn = drawn or list(_find_images(datasets, [_gains_most(scores, largest, contenders)]))
+        compare(comparison, drawn, largest, contenders, round_luma=round_luma)
+
+
+def _find_images(datasets: Datasets, names: Iterable[str]) -> Iterator[tuple[str, "ImagePair"]]:
+    """The images that are called NAME or DATASET/NAME, with their data sets."""
+    for name in names:
+        found = [
+            (dataset, pair)
+            for dataset, pairs in datasets.items()
+            for pair in pairs
+            if name in (pair.name, f"{dataset}/{pair.name}")
+        ]
+        if not found:
+            known = [pair.name for pairs in datasets.values() for pair in pairs]
+            raise ValueError(
+                f"--comparison-image {name}: no such image; there are {', '.join(known[:10])}"
+                f"{' and others' if len(known) > 10 else ''}"
+            )
+        yield from found
+
+
+def _gains_most(scores: Sequence[Score], scale: int, contenders: Sequence[Contender]) -> str:
+    """DATASET/NAME of the image on which the network is farthest above bicubic, in dB."""
+    psnr = {(f"{s.dataset}/{s.image}", s.method): s.psnr for s in scores if s.scale == scale}
+    names = dict.fromkeys(name for name, _ in psnr)
+    method = contenders[1].method
+
+    def gain(name: str) -> float:
+        difference = psnr[name, method] - psnr[name, BICUBIC.method]
+        return difference if math.isfinite(difference) else -math.inf  # nothing to see
+
+    return max(names, key=gain)
+
+
+def _image_path(folder: Path, dataset: str, scale: int, method: str, image: str) -> Path:
+    return folder / dataset / f"X{scale}" / method / f"{image}.png"
+
+
+def _image_paths(
+    folder: Path, datasets: Datasets, scales: Sequence[int], contenders: Sequence[Contender]
+) -> Iterator[Path]:
+    for dataset, pairs in datasets.items():
+        for scale in scales:
+            for contender in contenders:
+                for pair in pairs:
+                    yield _image_path(folder, dataset, scale, contender.method, pair.name)
 
 
 if __name__ == "__main__":

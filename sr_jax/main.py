@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from sr_jax import evaluate, sharding, weights
 from sr_jax.console import log_to_terminal, run
-from sr_jax.models import describe_model
+from sr_jax.scoring import list_contenders, score_all
 from sr_jax.train import load_images, train
 
 FLAGS = flags.FLAGS
@@ -41,17 +41,14 @@ def main(_: object) -> None:
     if MODE.value == "train":
         train(config, workdir, profile=PROFILE.value)
         return
-    model, variables = weights.load(weights.find(workdir))
+    contenders = list_contenders(weights.load(weights.find(workdir)))
     validation = load_images(config, "validation")
-    name, _ = describe_model(model)
-    scores = evaluate.score_all(
-        {config.data.source: validation}, config.data.scales, name, (model, variables)
-    )
+    source, scales = config.data.source, config.data.scales
+    scores = [score for score, *_ in score_all({source: validation}, scales, contenders)]
     evaluate.write_scores(workdir / "scores.json", scores)
-    evaluate.print_scores(scores)
-    evaluate.compare(
-        workdir / "comparison.png", validation[:3], config.data.scales[0], (model, variables)
-    )
+    evaluate.print_scores(scores, contenders)
+    images = [(source, pair) for pair in validation[:3]]
+    evaluate.compare(workdir / "comparison.png", images, scales[0], contenders)
 
 
 def default_workdir(config: str) -> str:

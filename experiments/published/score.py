@@ -4,100 +4,171 @@
         --benchmarks ../shared/data/benchmarks --output experiments/published/results
 """
 
+import importlib.metadata
 import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from sr_jax.published import published
 
-class Published(NamedTuple):
-    """A weights file and the PSNR that its repository or paper gives, in dB."""
+# How far a figure that was published with two, four or three decimals may lie from ours.
+TOLERANCES = {"psnr": 0.01, "ssim": 0.0005, "lpips": 0.001}
+
+
+class Entry(NamedTuple):
+    """A weights file, or 'bicubic', and what its repository or paper gives.
+
+    Attributes:
+        file: under the folder of the published weights.
+        scales: the factors.
+        figures: (quantity, data set) -> a figure for each scale; quantities as in TOLERANCES.
+        round_luma: the convention of the figures.
+    """
 
     file: str
     scales: tuple[int, ...]
-    set5: tuple[float, ...]
-    set14: tuple[float, ...]
+    figures: dict[tuple[str, str], tuple[float, ...]]
     round_luma: bool = True
 
 
+def psnr(set5: tuple[float, ...], set14: tuple[float, ...]) -> dict:
+    return {("psnr", "Set5"): set5, ("psnr", "Set14"): set14}
+
+
+def bicubic() -> Iterator[tuple[tuple[str, str], tuple[float, ...]]]:
+    for dataset in ("Set5", "Set14", "B100"):
+        figures = [published("bicubic", dataset, scale) for scale in (2, 3, 4)]
+        for quantity in ("psnr", "ssim"):
+            yield (quantity, dataset), tuple(getattr(f, quantity) for f in figures)
+
+
 SRCNN = "srcnn_official"
+VDSR = "vdsr_official"
 KERAS = "srresnet_srgan_keras"
 TABLE = (
-    Published(f"{SRCNN}/9-1-5_91_images/x2.mat", (2,), (36.34,), (32.18,)),
-    Published(f"{SRCNN}/9-1-5_91_images/x3.mat", (3,), (32.39,), (29.00,)),
-    Published(f"{SRCNN}/9-1-5_91_images/x4.mat", (4,), (30.08,), (27.20,)),
-    Published(f"{SRCNN}/9-1-5_ImageNet/x3.mat", (3,), (32.52,), (29.13,)),
-    Published(f"{SRCNN}/9-3-5_ImageNet/x3.mat", (3,), (32.65,), (29.24,)),
-    Published(f"{SRCNN}/9-5-5_ImageNet/x2.mat", (2,), (36.66,), (32.45,)),
-    Published(f"{SRCNN}/9-5-5_ImageNet/x3.mat", (3,), (32.75,), (29.29,)),
-    Published(f"{SRCNN}/9-5-5_ImageNet/x4.mat", (4,), (30.48,), (27.50,)),
-    Published(
-        "vdsr_official/VDSR_Official.mat", (2, 3, 4), (37.53, 33.66, 31.34), (33.06, 29.80, 28.02)
+    Entry("bicubic", (2, 3, 4), dict(bicubic())),
+    Entry("bicubic", (4,), {("lpips", "Set5"): (0.280,)}, round_luma=False),
+    Entry(f"{SRCNN}/9-1-5_91_images/x2.mat", (2,), psnr((36.34,), (32.18,))),
+    Entry(f"{SRCNN}/9-1-5_91_images/x3.mat", (3,), psnr((32.39,), (29.00,))),
+    Entry(f"{SRCNN}/9-1-5_91_images/x4.mat", (4,), psnr((30.08,), (27.20,))),
+    Entry(f"{SRCNN}/9-1-5_ImageNet/x3.mat", (3,), psnr((32.52,), (29.13,))),
+    Entry(f"{SRCNN}/9-3-5_ImageNet/x3.mat", (3,), psnr((32.65,), (29.24,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x2.mat", (2,), psnr((36.66,), (32.45,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x3.mat", (3,), psnr((32.75,), (29.29,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x4.mat", (4,), psnr((30.48,), (27.50,))),
+    Entry(
+        f"{VDSR}/VDSR_Official.mat",
+        (2, 3, 4),
+        psnr((37.53, 33.66, 31.34), (33.06, 29.80, 28.02)),
     ),
-    Published(
-        "vdsr_official/VDSR_Adam.mat", (2, 3, 4), (37.55, 33.67, 31.31), (33.04, 29.81, 27.99)
+    Entry(f"{VDSR}/VDSR_Adam.mat", (2, 3, 4), psnr((37.55, 33.67, 31.31), (33.04, 29.81, 27.99))),
+    Entry(
+        f"{KERAS}/pre_generator.h5",
+        (4,),
+        psnr((32.01,), (28.53,)) | {("lpips", "Set5"): (0.214,)},
+        round_luma=False,
     ),
-    Published(f"{KERAS}/pre_generator.h5", (4,), (32.01,), (28.53,), round_luma=False),
-    Published(f"{KERAS}/gan_generator.h5", (4,), (29.18,), (26.17,), round_luma=False),
+    Entry(
+        f"{KERAS}/gan_generator.h5",
+        (4,),
+        psnr((29.18,), (26.17,)) | {("lpips", "Set5"): (0.206,)},
+        round_luma=False,
+    ),
 )
 
 
-def score(entry: Published, weights: Path, benchmarks: Path, folder: Path) -> list[dict]:
-    """Converts one file, scores it on Set5 and Set14, and returns the rows of the table."""
-    converted, scores = folder / "weights.safetensors", folder / "scores.json"
-    convert = ["convert", str(weights / entry.file), str(converted)]
-    evaluate = ["evaluate", "--model", str(converted), "--output", str(scores)]
-    evaluate += [str(benchmarks / name) for name in ("Set5", "Set14")]
+def score(entry: Entry, weights: Path, benchmarks: Path, folder: Path) -> list[dict[str, Any]]:
+    """Converts one file, scores it, and returns the rows of the table."""
+    model, scores = "bicubic", folder / "scores.json"
+    if entry.file != model:
+        model = str(folder / "weights.safetensors")
+        _sr_jax("convert", str(weights / entry.file), model)
+    arguments = ["--model", model, "--output", str(scores)]
+    arguments += [str(benchmarks / name) for name in dict.fromkeys(d for _, d in entry.figures)]
     for scale in entry.scales:
-        evaluate += ["--scale", str(scale)]
-    if entry.round_luma:
-        evaluate.append("--round-luma")
-    for arguments in (convert, evaluate):
-        subprocess.run(
-            [sys.executable, "-m", "sr_jax.cli", *arguments], check=True, stdout=subprocess.DEVNULL
-        )
-    expected = {"Set5": entry.set5, "Set14": entry.set14}
-    return [
-        {
-            **row,
-            "file": entry.file,
-            "published": expected[row["dataset"]][entry.scales.index(row["scale"])],
-        }
-        for row in json.loads(scores.read_text())
-        if row["method"] != "bicubic"
-    ]
+        arguments += ["--scale", str(scale)]
+    arguments += ["--round-luma"] if entry.round_luma else []
+    with_lpips = any(quantity == "lpips" for quantity, _ in entry.figures)
+    _sr_jax("evaluate", *arguments, *(["--lpips"] if with_lpips else []))
+
+    means = json.loads(scores.read_text())
+    if with_lpips:
+        means += json.loads(scores.with_suffix(".lpips.json").read_text())["means"]
+    rows = []
+    for (quantity, dataset), figures in entry.figures.items():
+        for scale, figure in zip(entry.scales, figures, strict=True):
+            (ours,) = (
+                mean[quantity]
+                for mean in means
+                if quantity in mean
+                and (mean["dataset"], mean["scale"]) == (dataset, scale)
+                and (mean["method"] == "bicubic") == (model == "bicubic")
+            )
+            names = {"file": entry.file, "dataset": dataset, "scale": scale}
+            rows.append({**names, "quantity": quantity, "published": figure, "sr_jax": ours})
+    return rows
+
+
+def _sr_jax(*arguments: str) -> None:
+    command = [sys.executable, "-m", "sr_jax.cli", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def environment() -> dict[str, str]:
+    """What the figures were computed with."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("jax", "numpy")},
+    }
 
 
 def main(
     weights: Annotated[Path, typer.Option(help="Folder of the published weights.")],
-    benchmarks: Annotated[Path, typer.Option(help="Folder that holds Set5 and Set14.")],
+    benchmarks: Annotated[Path, typer.Option(help="Folder that holds Set5, Set14 and B100.")],
     output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
     only: Annotated[str, typer.Option(help="Files whose name contains this.")] = "",
 ) -> None:
-    """Scores all files; what is scored already is kept, so a run can be resumed."""
-    output.mkdir(parents=True, exist_ok=True)
-    store = output / "rows.json"
-    rows = json.loads(store.read_text()) if store.exists() else []
+    """Scores all files and writes the table."""
+    where, rows = environment(), []
     for entry in TABLE:
-        if only not in entry.file or any(row["file"] == entry.file for row in rows):
+        if only not in entry.file:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            rows += score(entry, weights, benchmarks, Path(folder))
-        store.write_text(json.dumps(rows, indent=2) + "\n")
-        print(entry.file, [f"{row['psnr']:.3f}" for row in rows if row["file"] == entry.file])
+            found = score(entry, weights, benchmarks, Path(folder))
+        print(entry.file, [f"{row['sr_jax']:.4f}" for row in found], flush=True)
+        rows += found
+    output.mkdir(parents=True, exist_ok=True)
+    content = {"environment": where, "rows": rows}
+    (output / "rows.json").write_text(json.dumps(content, indent=2) + "\n")
     lines = [
-        "| file | set | scale | published dB | sr_jax dB | difference |",
-        "|---|---|---|---|---|---|",
+        "| file | set | scale | quantity | published | sr_jax | difference |",
+        "|---|---|---|---|---|---|---|",
     ]
+    failed = 0
     for row in rows:
-        difference = row["psnr"] - row["published"]
-        cells = (row["file"], row["dataset"], f"x{row['scale']}", f"{row['published']:.2f}")
-        lines.append(f"| {' | '.join(cells)} | {row['psnr']:.3f} | {difference:+.3f} |")
-    (output / "table.md").write_text("\n".join(lines) + "\n")
+        quantity, difference = row["quantity"], row["sr_jax"] - row["published"]
+        digits = 2 if quantity == "psnr" else 4 if quantity == "ssim" else 3
+        cells = [row["file"], row["dataset"], f"x{row['scale']}", quantity]
+        cells.append(f"{row['published']:.{digits}f}")
+        cells += [f"{row['sr_jax']:.{digits + 1}f}", f"{difference:+.{digits + 1}f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        failed += abs(difference) > TOLERANCES[quantity]
+    told = ", ".join(f"{name} {value}" for name, value in where.items())
+    (output / "table.md").write_text("\n".join([*lines, "", told]) + "\n")
+    print(f"{len(rows) - failed} of {len(rows)} figures agree with the published ones")
 
 
 if __name__ == "__main__":

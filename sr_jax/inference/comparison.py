@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sr_jax.imaging.files import write_bytes
+
+# Inches: the height of every image, the room for the labels below it, the gap between images.
+_HEIGHT, _LABEL, _GAP = 2.2, 0.5, 0.08
 
 
 class Comparison(NamedTuple):
@@ -26,34 +30,51 @@ class Comparison(NamedTuple):
 
 
 def write_comparison(path: Path, rows: Sequence[Comparison]) -> None:
-    """Writes a PNG: for each image the whole with a box, then the box in every panel, enlarged.
+    """Writes a PNG as papers print it: a row for each image, labels below.
 
-    The box is where the first two panels differ most.
+    First comes the whole with a box, then what is in the box in every panel, enlarged without
+    interpolation. The box is where the first two panels differ most.
 
     Args:
         path: the file; it appears whole or not at all.
         rows: the images.
     """
-    columns = 1 + max(len(row.panels) for row in rows)
-    figure = Figure(figsize=(3.0 * columns, 3.3 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for line, row in zip(axes, rows, strict=True):
+    # All images are of one height whatever their shape, which matplotlib's own layouts do not do.
+    wholes = [_HEIGHT * _aspect(row) for row in rows]
+    crops = max(len(row.panels) for row in rows)
+    width = max(wholes) + crops * (_GAP + _HEIGHT) + 2 * _GAP
+    height = len(rows) * (_HEIGHT + _LABEL) + _GAP
+    figure = Figure(figsize=(width, height), dpi=200, facecolor="white")
+
+    def show(image: np.ndarray, label: str, left: float, top: float, breadth: float) -> Axes:
+        place = (left / width, 1 - (top + _HEIGHT) / height, breadth / width, _HEIGHT / height)
+        axis = figure.add_axes(place, xticks=[], yticks=[])
+        axis.imshow(image, interpolation="nearest")
+        axis.spines[:].set_visible(False)
+        axis.set_xlabel(label, fontsize=9, labelpad=3)
+        return axis
+
+    for number, (row, whole) in enumerate(zip(rows, wholes, strict=True)):
         images = list(row.panels.values())
         side = min(max(48, min(images[0].shape[:2]) // 5), *images[0].shape[:2])
-        top, left = _busiest_window(images[0], images[1], side)
-        line[0].imshow(images[-1])
-        line[0].add_patch(
-            Rectangle((left, top), side, side, fill=False, color="red", linewidth=1.5)
-        )
-        line[0].set_title(row.title, fontsize=10)
-        for axis, (label, image) in zip(line[1:], row.panels.items(), strict=False):
-            axis.imshow(image[top : top + side, left : left + side], interpolation="nearest")
-            axis.set_title(label, fontsize=10)
+        y, x = _busiest_window(images[0], images[1], side)
+        top = _GAP + number * (_HEIGHT + _LABEL)
+        left = _GAP + max(wholes) - whole  # the crops of all rows stand below each other
+        axis = show(images[-1], row.title, left, top, whole)
+        # Pixel centres are whole numbers: a pixel's edge lies half a pixel before it.
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, color="red"))
+        for column, (label, image) in enumerate(row.panels.items()):
+            left = _GAP + max(wholes) + _GAP + column * (_HEIGHT + _GAP)
+            show(image[y : y + side, x : x + side], label, left, top, _HEIGHT)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
+    figure.savefig(stream, format="png")
     write_bytes(path, stream.getvalue())
+
+
+def _aspect(row: Comparison) -> float:
+    """Width of the whole image over its height; a panorama becomes lower instead of wider."""
+    height, width = next(iter(row.panels.values())).shape[:2]
+    return min(width / height, 2.0)
 
 
 def _busiest_window(a: np.ndarray, b: np.ndarray, side: int) -> tuple[int, int]:
