@@ -32,10 +32,10 @@ from sr_jax import weights
 from sr_jax.data import sources
 from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
 from sr_jax.data.sources import ImagePair
-from sr_jax.evaluate import Network, score_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import count_parameters, create_model, describe_model, network_scales
 from sr_jax.perceptual import FEATURE_LOSSES, feature_loss
+from sr_jax.scoring import Network, score_image
 from sr_jax.sharding import StopRequest, fetch, make_mesh, replicated, sum_over_processes
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir, read_variables

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr_jax.console import run
+from sr_jax.console import image_progress, parse_length, run
 
 if TYPE_CHECKING:
     import flax.linen as nn
     import numpy as np
-    from rich.console import Console
-    from rich.progress import Progress
 
     from sr_jax.inference.planning import Plan
 
@@ -122,8 +120,8 @@ def upscale(
     from sr_jax.inference.upscaler import upscale_image
 
     settings = Settings(
-        tile=_length("--tile", tile, "auto", "none"),
-        overlap=_length("--overlap", overlap, "exact"),
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
         ensemble=ensemble,
         dtype=str(dtype),
         batch=batch,
@@ -140,7 +138,7 @@ def upscale(
     for failure in failures:
         report(failure)
     done, start = 0, time.perf_counter()
-    with _progress(console) as progress:
+    with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):
             try:
                 image, icc_profile = read_picture(path)
@@ -236,18 +234,6 @@ def _name_outputs(files: dict[Path, Path], output: Path, suffix: str) -> dict[Pa
     return {path: target for target, path in sources.items()}
 
 
-def _length(option: str, value: str | None, *words: str) -> int | str | None:
-    """A number of pixels or one of the words; 'none' is None."""
-    if value is None or value in words:
-        return None if value == "none" else value
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(
-            f"{option} is {value!r}, expected {', '.join(words)} or a number of pixels"
-        ) from None
-
-
 def _network_factor(network: "nn.Module", scale: float | None) -> int:
     """The factor of the network itself: the least that reaches the scale, or else its largest."""
     from sr_jax.inference.upscaler import network_scale
@@ -290,28 +276,6 @@ def _keep_compilations() -> None:
     # every size again.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def _progress(console: "Console") -> "Progress":
-    """A bar that tells how fast it goes and when it will end."""
-    from rich import progress
-    from rich.text import Text
-
-    class Speed(progress.ProgressColumn):
-        def render(self, task: progress.Task) -> Text:
-            return Text(f"{task.speed:.2f} images/s" if task.speed else "")
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        Speed(),
-        progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        speed_estimate_period=3600,  # an image may take minutes
-    )
 
 
 def _describe(
