@@ -2,9 +2,13 @@
 
 Error is ||y - reference|| / ||reference||. The goldens are float64 computations stored as
 float32, so 2e-7 is the floor under x64; in float32 the official code itself is off by up to 1e-5
-of the output's norm, hence 2e-5. Gradients of an L1 loss through ReLUs jump at kinks, which
-rounding can cross (one crossing costs VDSR's gradient 5e-3): 1e-6 under x64; 1e-3 in float32 for
-at least one of the two ways in which XLA:CPU orders the sums of a convolution.
+of the output's norm, hence 2e-5. Gradients: 1e-6 under x64, 1e-3 in float32.
+
+Gradients of an L1 loss through ReLUs jump where a value next to zero is rounded to the other side
+(one such crossing costs CSNLN's gradient 4e-3, VDSR's 5e-3), and which values cross depends on
+the processor. A float32 gradient is therefore asked for in the sense of backward error: it must
+equal the golden one for some input that is the golden's within one rounding (2**-23 relative,
+MOVES of them tried). Where nothing crosses it does so to 1e-6; a wrong derivative never does.
 """
 
 from typing import Any
@@ -19,6 +23,7 @@ from sr_jax.interop.torch import from_torch
 from sr_jax.models import describe_model, forward
 
 HWIO = (2, 3, 1, 0)
+MOVES = 16
 
 # Case -> the architecture that its tensors are recognised as.
 CASES = {
@@ -46,20 +51,32 @@ def nhwc(array: np.ndarray) -> np.ndarray:
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array  # logits stay
 
 
-def loss_gradients(model, variables, x, target, white, options, **call) -> tuple[Any, Any, Any]:
-    """mean(|output - target|) in the official units; its gradients by parameters and input."""
+def loss_gradients(model, target, white, **call):
+    """Jitted (variables, x) -> mean(|output - target|) in official units, its gradients.
 
-    def loss(params: Any, images: jax.Array) -> jax.Array:
+    The gradients are those by the first convolution's kernel and by x.
+    """
+
+    def loss(params: Any, images: jax.Array, variables: Any) -> jax.Array:
         predicted = model.apply({**variables, "params": params}, images / white, **call)
         return jnp.mean(jnp.abs(predicted * white - target))
 
-    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)), compiler_options=options)
-    value, (grad_params, grad_x) = step(variables["params"], x)
-    first = next(grad_params[name] for name in ("conv_0", "head", "head_0") if name in grad_params)
-    return value, first.get("conv", first)["kernel"], grad_x
+    def value_and_gradients(variables: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        differentiate = jax.value_and_grad(loss, argnums=(0, 1))
+        value, (params, grad_x) = differentiate(variables["params"], x, variables)
+        first = next(params[name] for name in ("conv_0", "head", "head_0") if name in params)
+        return value, first.get("conv", first)["kernel"], grad_x
+
+    return jax.jit(value_and_gradients, compiler_options=sharding.compiler_options())
 
 
-def check(golden, case, dtype, tolerance, gradient_tolerance, compilers):
+def rounded_otherwise(x: jax.Array, seed: int) -> jax.Array:
+    """x itself for seed 0; else each element moved by -1, 0 or 1 times 2**-23 of itself."""
+    steps = np.random.default_rng(seed).choice([-1, 0, 1], x.shape) if seed else 0
+    return x * jnp.asarray(1 + steps * 2.0**-23, x.dtype)
+
+
+def check(golden, case, dtype, tolerance, gradient_tolerance, moves=1):
     reference = golden(case)
     model, variables = from_torch(reference.state_dict)
     assert describe_model(model)[0] == CASES[case]
@@ -74,19 +91,20 @@ def check(golden, case, dtype, tolerance, gradient_tolerance, compilers):
     output = forward(model, variables, x / white, **call)
     assert output.dtype == dtype
     assert relative_error(output * white, y) <= tolerance
-    gradient_errors = []
-    for options in compilers:
-        value, *gradients = loss_gradients(model, variables, x, target, white, options, **call)
+    differentiate = loss_gradients(model, target, white, **call)
+    errors = []
+    for seed in range(moves):
+        value, *gradients = differentiate(variables, rounded_otherwise(x, seed))
         assert relative_error(value, reference.meta["loss_l1_mean"]) <= tolerance
-        gradient_errors.append(max(map(relative_error, gradients, (grad_kernel, grad_x))))
-        if gradient_errors[-1] <= gradient_tolerance:
+        errors.append(max(map(relative_error, gradients, (grad_kernel, grad_x))))
+        if errors[-1] <= gradient_tolerance:
             break
-    assert min(gradient_errors) <= gradient_tolerance
+    assert min(errors) <= gradient_tolerance
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_float32(golden, case):
-    check(golden, case, np.float32, 2e-5, 1e-3, (sharding.compiler_options(), {}))
+    check(golden, case, np.float32, 2e-5, 1e-3, MOVES)
 
 
 @pytest.mark.parametrize(
@@ -94,4 +112,4 @@ def test_float32(golden, case):
 )
 def test_float64(golden, case):
     with jax.enable_x64(True):
-        check(golden, case, np.float64, 2e-7, 1e-6, ({},))
+        check(golden, case, np.float64, 2e-7, 1e-6)
