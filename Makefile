@@ -1,5 +1,7 @@
 # make demo      train a small network on photographs, score it, draw a comparison (main job)
-# make test      the quick tests; make test-all adds the slow ones
+# make test      the quick tests, compiled without LLVM's optimisations, which halves their time;
+#                trainings run as processes are compiled as users get them
+# make test-all  these and the slow tests, all compiled as users get them
 # make lint      ruff and mypy
 # ACCELERATOR=cpu|cuda12|tpu overrides what is found.
 
@@ -19,7 +21,8 @@ demo: $(RUNTIME)
 	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" \
+		$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-all: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q -n auto

@@ -183,6 +183,7 @@ def compare_with_pmap() -> None:
     print("equal")
 
 
+@pytest.mark.slow
 def test_pmap_gives_the_parameters_of_jit():
     """float64, 4 devices, 3 steps: 1e-12 of the norm of every array of the state."""
     environment = {

@@ -25,6 +25,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk_is_told_and_mended(small_disk):
     arguments = (
         "--config.model.n_feats=16",

@@ -94,7 +94,7 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted, tmp_path):
         *EDSR,
         "--config.train.checkpoint_every=2",
         network="edsr",
-        kills=3,
+        kills=2,
         from_start=0,
         seed=1,
     )
@@ -123,7 +123,10 @@ def test_killed_20_times_equals_uninterrupted(network, tmp_path, record_property
     assert_same_parameters(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_signal_saves_the_step_that_was_reached(number, code, uninterrupted, tmp_path):
     """Then bit-equal, learning rates included, without the compiled programs of other processes."""
     workdir = tmp_path / "run"

@@ -38,8 +38,8 @@ GOLDENS = [
     ("edsr_baseline_x2", "edsr_baseline", {}),
     pytest.param("edsr_full_x4", "edsr", {"scale": 4}, marks=slow),
     ("mdsr_full_x2", "mdsr", {}),
-    ("rcan_x4", "rcan", {"scale": 4}),
-    ("san_x4", "san", {"scale": 4}),
+    pytest.param("rcan_x4", "rcan", {"scale": 4}, marks=slow),
+    pytest.param("san_x4", "san", {"scale": 4}, marks=slow),
     pytest.param("csnln_x2", "csnln", {}, marks=slow),
 ]
 
