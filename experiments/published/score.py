@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import typer
 
+from sr_jax.imaging.color import rgb_to_luma
+from sr_jax.imaging.files import list_images, read_image, to_float
+from sr_jax.imaging.metrics import psnr, shave, ssim
+from sr_jax.imaging.resize import imresize
 from sr_jax.published import published
 
 # How far a figure that was published with two, four or three decimals may lie from ours.
@@ -39,7 +44,7 @@ class Entry(NamedTuple):
     round_luma: bool = True
 
 
-def psnr(set5: tuple[float, ...], set14: tuple[float, ...]) -> dict:
+def psnrs(set5: tuple[float, ...], set14: tuple[float, ...]) -> dict:
     return {("psnr", "Set5"): set5, ("psnr", "Set14"): set14}
 
 
@@ -56,33 +61,74 @@ KERAS = "srresnet_srgan_keras"
 TABLE = (
     Entry("bicubic", (2, 3, 4), dict(bicubic())),
     Entry("bicubic", (4,), {("lpips", "Set5"): (0.280,)}, round_luma=False),
-    Entry(f"{SRCNN}/9-1-5_91_images/x2.mat", (2,), psnr((36.34,), (32.18,))),
-    Entry(f"{SRCNN}/9-1-5_91_images/x3.mat", (3,), psnr((32.39,), (29.00,))),
-    Entry(f"{SRCNN}/9-1-5_91_images/x4.mat", (4,), psnr((30.08,), (27.20,))),
-    Entry(f"{SRCNN}/9-1-5_ImageNet/x3.mat", (3,), psnr((32.52,), (29.13,))),
-    Entry(f"{SRCNN}/9-3-5_ImageNet/x3.mat", (3,), psnr((32.65,), (29.24,))),
-    Entry(f"{SRCNN}/9-5-5_ImageNet/x2.mat", (2,), psnr((36.66,), (32.45,))),
-    Entry(f"{SRCNN}/9-5-5_ImageNet/x3.mat", (3,), psnr((32.75,), (29.29,))),
-    Entry(f"{SRCNN}/9-5-5_ImageNet/x4.mat", (4,), psnr((30.48,), (27.50,))),
+    Entry(f"{SRCNN}/9-1-5_91_images/x2.mat", (2,), psnrs((36.34,), (32.18,))),
+    Entry(f"{SRCNN}/9-1-5_91_images/x3.mat", (3,), psnrs((32.39,), (29.00,))),
+    Entry(f"{SRCNN}/9-1-5_91_images/x4.mat", (4,), psnrs((30.08,), (27.20,))),
+    Entry(f"{SRCNN}/9-1-5_ImageNet/x3.mat", (3,), psnrs((32.52,), (29.13,))),
+    Entry(f"{SRCNN}/9-3-5_ImageNet/x3.mat", (3,), psnrs((32.65,), (29.24,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x2.mat", (2,), psnrs((36.66,), (32.45,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x3.mat", (3,), psnrs((32.75,), (29.29,))),
+    Entry(f"{SRCNN}/9-5-5_ImageNet/x4.mat", (4,), psnrs((30.48,), (27.50,))),
     Entry(
         f"{VDSR}/VDSR_Official.mat",
         (2, 3, 4),
-        psnr((37.53, 33.66, 31.34), (33.06, 29.80, 28.02)),
+        psnrs((37.53, 33.66, 31.34), (33.06, 29.80, 28.02)),
     ),
-    Entry(f"{VDSR}/VDSR_Adam.mat", (2, 3, 4), psnr((37.55, 33.67, 31.31), (33.04, 29.81, 27.99))),
+    Entry(f"{VDSR}/VDSR_Adam.mat", (2, 3, 4), psnrs((37.55, 33.67, 31.31), (33.04, 29.81, 27.99))),
     Entry(
         f"{KERAS}/pre_generator.h5",
         (4,),
-        psnr((32.01,), (28.53,)) | {("lpips", "Set5"): (0.214,)},
+        psnrs((32.01,), (28.53,)) | {("lpips", "Set5"): (0.214,)},
         round_luma=False,
     ),
     Entry(
         f"{KERAS}/gan_generator.h5",
         (4,),
-        psnr((29.18,), (26.17,)) | {("lpips", "Set5"): (0.206,)},
+        psnrs((29.18,), (26.17,)) | {("lpips", "Set5"): (0.206,)},
         round_luma=False,
     ),
 )
+
+
+# Bicubic interpolation a second time, by other authors and another protocol: x2, x3, x4 of the
+# README of github.com/jbhuang0604/SelfExSR (Huang et al., CVPR 2015).
+SELFEXSR = {
+    ("psnr", "Set5"): (33.64, 30.39, 28.42),
+    ("ssim", "Set5"): (0.9292, 0.8678, 0.8101),
+    ("psnr", "Set14"): (30.22, 27.53, 25.99),
+    ("ssim", "Set14"): (0.8683, 0.7737, 0.7023),
+    ("psnr", "B100"): (29.55, 27.20, 25.96),
+    ("ssim", "B100"): (0.8425, 0.7382, 0.6672),
+}
+
+
+def score_selfexsr(benchmarks: Path) -> list[dict[str, Any]]:
+    """Colour images are reduced and enlarged in RGB, compared on the luma that MATLAB's rgb2ycbcr
+    gives for 8 bits, which is rounded; grey images are compared as they are."""
+    rows = []
+    for dataset in dict.fromkeys(dataset for _, dataset in SELFEXSR):
+        for index, scale in enumerate((2, 3, 4)):
+            scores = [
+                _score_rgb(read_image(path), scale)
+                for path in list_images(benchmarks / dataset / "HR")
+            ]
+            for quantity, mean in zip(("psnr", "ssim"), np.mean(scores, axis=0), strict=True):
+                names = {"file": "bicubic (SelfExSR)", "dataset": dataset, "scale": scale}
+                figure = SELFEXSR[quantity, dataset][index]
+                rows.append(
+                    {**names, "quantity": quantity, "published": figure, "sr_jax": float(mean)}
+                )
+    return rows
+
+
+def _score_rgb(image: np.ndarray, scale: int) -> tuple[float, float]:
+    height, width = (side // scale * scale for side in image.shape[:2])
+    reference = image[:height, :width]
+    pair = imresize(imresize(reference, 1 / scale), scale), reference
+    if image.ndim == 3 and image.shape[2] == 3:
+        pair = tuple(np.floor(255 * rgb_to_luma(to_float(colour)) + 0.5) for colour in pair)
+    enlarged, reference = (shave(luma.astype(np.float64), scale) for luma in pair)
+    return psnr(enlarged, reference), ssim(enlarged, reference)
 
 
 def score(entry: Entry, weights: Path, benchmarks: Path, folder: Path) -> list[dict[str, Any]]:
@@ -143,6 +189,8 @@ def main(
 ) -> None:
     """Scores all files and writes the table."""
     where, rows = environment(), []
+    if only in "bicubic":
+        rows += score_selfexsr(benchmarks)
     for entry in TABLE:
         if only not in entry.file:
             continue
