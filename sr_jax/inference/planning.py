@@ -23,10 +23,11 @@ from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import tile_starts
 from sr_jax.models import Variables, describe_model, multiply_adds, receptive_radius
 
-# Of the memory at hand, what the network's program may take. On a CPU the other half is for images
-# and results on the host, for the scratch space of convolutions, of which the compiler's figures
-# know nothing, and for other programs.
-CPU_SHARE = 0.5
+# Of the memory at hand, what the network's program may take by the compiler's figures. On a CPU
+# these leave out the scratch space of convolutions, which can take as much again (3.3 GB in all
+# where input and output of a 5 x 5 convolution from 64 to 32 channels have 1.6 GB); images and
+# results lie in the same memory, and other programs.
+CPU_SHARE = 0.25
 ACCELERATOR_SHARE = 0.8
 
 STEP = 32  # sides of automatic tiles and of buckets are multiples of it

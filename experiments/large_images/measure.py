@@ -1,0 +1,176 @@
+"""Images larger than memory would take whole: peak memory, time and seams of `sr-jax upscale`.
+
+    python -m experiments.large_images.measure --output experiments/large_images/results
+
+A photograph enlarged to 4000 x 3000 goes through SRCNN and EDSR-baseline x2 in the tiles that
+`--tile auto` chooses, one of 320 x 240 through every other network at full size in tiles smaller
+than it. Weights are random, which changes neither time nor memory. Every row is the command, in a
+process of its own; rows that exist are kept, so that a run can be resumed.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import typer
+
+from experiments.tiling.measure import at_joins, joins, roughness
+from sr_jax import weights
+from sr_jax.data.sources import load
+from sr_jax.imaging.files import read_image, to_float, write_image
+from sr_jax.imaging.resize import imresize
+from sr_jax.inference.network import input_size, output_factor, size_divisor
+from sr_jax.inference.planning import layout
+from sr_jax.inference.settings import Settings
+from sr_jax.models import Variables, create_model, example_images, network_scales
+
+LARGE, SMALL = (3000, 4000), (240, 320)
+
+
+class Case(NamedTuple):
+    """A network, the size of the image (height, width) and the tile that is asked for."""
+
+    network: str
+    size: tuple[int, int]
+    tile: str
+
+
+CASES = (
+    Case("srcnn_955", LARGE, "auto"),
+    Case("edsr_baseline", LARGE, "auto"),
+    Case("vdsr", SMALL, "256"),
+    *(
+        Case(name, SMALL, "128")
+        for name in ("srresnet", "srgan_generator", "edsr", "mdsr", "rcan", "san", "csnln")
+    ),
+)
+
+
+def random_network(name: str) -> tuple[Any, Variables, int]:
+    """The network with the weights that training starts from, and its scale."""
+    model = create_model(name)
+    variables = jax.jit(model.init)(jax.random.key(0), example_images(model))
+    return model, variables, (network_scales(model) or (2,))[0]
+
+
+def run(*arguments: str) -> tuple[str, float, float]:
+    """`sr-jax ...` in a process: what it printed, seconds, GB of its peak resident set."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sr_jax.cli", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"sr-jax {' '.join(arguments)} ended with {process.returncode}")
+    return printed.strip(), time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e9
+
+
+def tiles(printed: str) -> tuple[int, int]:
+    """The (height, width) of a tile in the line of --dry-run."""
+    found = re.search(r"tiles? of (\d+) x (\d+)", printed)
+    assert found, printed
+    return int(found[2]), int(found[1])
+
+
+def measure(case: Case, folder: Path) -> dict[str, Any]:
+    """Runs the command and looks at the result near the joins of its tiles."""
+    model, variables, scale = random_network(case.network)
+    file, image, output = folder / "weights.safetensors", folder / "image.png", folder / "out"
+    weights.save(file, model, variables)
+    photo = next(iter(load("photos", "validation"))).hr()
+    write_image(image, imresize(photo, size=case.size))
+    command = ["upscale", str(image), "--model", str(file), "--tile", case.tile]
+    command += ["--scale", str(scale), "--output", str(output)]
+    planned, _, _ = run(*command, "--dry-run")
+    _, seconds, memory = run(*command)
+
+    (result,) = output.iterdir()
+    pixels = to_float(read_image(result))
+    inputs = input_size(model, *case.size, scale)
+    settings = Settings(tile=max(tiles(planned)))
+    cut = layout(model, variables, inputs, scale, settings)
+    places = joins(cut, output_factor(model, scale), size_divisor(model))
+    near, elsewhere = at_joins(roughness(pixels), *places)
+    bicubic = imresize(to_float(read_image(image)), scale)
+    bicubic_near, bicubic_elsewhere = at_joins(roughness(bicubic), *places)
+    return {
+        "network": case.network,
+        "scale": scale,
+        "size": case.size,
+        "asked": case.tile,
+        "planned": planned,
+        "seconds": seconds,
+        "memory": memory,
+        "overlap": cut.overlap,
+        "at_joins": near / elsewhere,
+        "at_joins_bicubic": bicubic_near / bicubic_elsewhere,
+    }
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    only: Annotated[str, typer.Option(help="Networks whose name contains this.")] = "",
+) -> None:
+    """Measures all rows that are missing and writes the table."""
+    output.mkdir(parents=True, exist_ok=True)
+    store = output / "rows.json"
+    rows = json.loads(store.read_text()) if store.exists() else []
+    for case in CASES:
+        if only not in case.network or any(row["network"] == case.network for row in rows):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append({**measure(case, Path(folder)), "environment": environment()})
+        store.write_text(json.dumps(rows, indent=2) + "\n")
+        print(json.dumps(rows[-1]), flush=True)
+    (output / "table.md").write_text(table(rows))
+
+
+def environment() -> str:
+    """What a row was measured with."""
+    describe = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, Python "
+        f"{platform.python_version()}, jax {importlib.metadata.version('jax')}, commit {commit}"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table of markdown."""
+    lines = [
+        "| network | image | planned by --dry-run | seconds | peak memory, GB | overlap | "
+        "roughness at joins over elsewhere | of bicubic, same places |",
+        "|" + "---|" * 8,
+    ]
+    for row in rows:
+        height, width = row["size"]
+        cells = [
+            f"{row['network']} x{row['scale']}",
+            f"{width}x{height}",
+            row["planned"].partition(": ")[2],
+            f"{row['seconds']:.0f}",
+            f"{row['memory']:.1f}",
+            f"{row['overlap']}",
+            f"{row['at_joins']:.3f}",
+            f"{row['at_joins_bicubic']:.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    places = sorted({row["environment"] for row in rows})
+    return "\n".join([*lines, "", *places]) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)
