@@ -3,12 +3,14 @@
 Run as `sr-jax upscale` or `python -m sr_jax.upscale`.
 """
 
+import contextlib
+import dataclasses
 import glob
 import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,8 +60,8 @@ def upscale(
     tile: Annotated[
         str,
         typer.Option(
-            help="Side of the tiles in pixels; 'auto': the largest that fits into memory; "
-            "'none': whole images."
+            help="Side of the tiles in pixels; 'auto': whole images, or the largest tiles that fit "
+            "into memory, but tiles of one size for images of many sizes; 'none': whole images."
         ),
     ] = "auto",
     overlap: Annotated[
@@ -115,7 +117,7 @@ def upscale(
 
     from sr_jax import weights
     from sr_jax.imaging.files import read_picture, write_image
-    from sr_jax.inference.planning import plan
+    from sr_jax.inference.planning import plan, shared_tile
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import upscale_image
 
@@ -138,6 +140,14 @@ def upscale(
     for failure in failures:
         report(failure)
     done, start = 0, time.perf_counter()
+    if settings.tile == "auto":
+        side = shared_tile(network, variables, _sizes(targets), factor, settings)
+        if side:
+            settings = dataclasses.replace(settings, tile=side)
+            print(
+                f"tiles of {side} x {side} pixels, which images of many sizes share, so that few "
+                "programs are compiled; --tile none runs every image whole"
+            )
     with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):
             try:
@@ -232,6 +242,15 @@ def _name_outputs(files: dict[Path, Path], output: Path, suffix: str) -> dict[Pa
                 "or --suffix"
             )
     return {path: target for target, path in sources.items()}
+
+
+def _sizes(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    """Heights and widths by the files' headers; what is broken is reported when its turn comes."""
+    from sr_jax.imaging.files import read_size
+
+    for path in paths:
+        with contextlib.suppress(ValueError):
+            yield read_size(path)
 
 
 def _network_factor(network: "nn.Module", scale: float | None) -> int:

@@ -395,10 +395,10 @@ def test_a_file_that_may_not_be_read(model, tmp_path, capsys, monkeypatch):
     """Root may read everything, so the refusal is staged."""
     write_image(tmp_path / "a.png", PHOTO)
 
-    def refuse(_path: Path) -> bytes:
+    def refuse(_path: Path, _mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(typer.Exit):
         upscale([tmp_path / "a.png"], model=model, output=tmp_path / "out")
     assert capsys.readouterr().err.endswith("a.png: Permission denied\n")
@@ -469,6 +469,55 @@ def test_compilations_of_many_sizes(model, tmp_path, options, programs):
     upscale([tmp_path / "in"], model=model, output=tmp_path / "out", **options)
     (loaded,) = [inference.compiled(weights.load(model)[0], 2, "float32")]
     assert loaded._cache_size() == programs
+
+
+WIDE = [(40 + n, 59 - n) for n in range(12)]  # no side is shorter than the tile of 32
+NARROW = [*WIDE[:8], (20, 50), (50, 20), (60, 20), (25, 44)]
+SHORT = [(21 + n, 60 + 32 * n) for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "programs", "tile"),
+    [
+        (WIDE, {}, 1, "32"),
+        (NARROW, {}, 4, "32"),  # 32 x 32; 20 high, 20 wide, 25 high
+        (SHORT, {"bucket": True}, 1, "32"),
+        (WIDE[:8], {}, 8, "none"),
+    ],
+)
+def test_images_of_many_sizes_share_programs(
+    model, tmp_path, monkeypatch, capsys, sizes, options, programs, tile
+):
+    """By itself the command takes one tile for all: the same pixels as if that were asked for."""
+    from sr_jax.inference import network as inference
+    from sr_jax.inference import planning
+
+    monkeypatch.setattr(planning, "SHORTEST_TILE", 32)
+    for number, size in enumerate(sizes):
+        write_image(tmp_path / "in" / f"{number:02}.png", noise(*size, 3))
+    shared = tile != "none"
+
+    def run(folder: str, **more: object) -> list[str]:
+        output = tmp_path / folder
+        upscale([tmp_path / "in"], model=model, output=output, **options, **more)
+        return capsys.readouterr().out.splitlines()
+
+    inference.compiled.cache_clear()
+    first, *_ = run("auto")
+    compiled = inference.compiled(weights.load(model)[0], 2, "float32")
+    assert compiled._cache_size() == programs
+    assert ("tiles of 32 x 32" in first and "--tile none" in first) == shared
+    run(tile, tile=tile)
+    for name in outputs(tmp_path / tile):
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "auto" / name), read_image(tmp_path / tile / name)
+        )
+    lines = run("dry", dry_run=True)
+    if shared:
+        assert lines.pop(0) == first
+    reason = "a square of 32 for every image" if shared else "the whole image"
+    assert len(lines) == len(sizes)
+    assert all(reason in line for line in lines)
 
 
 def test_where_compilations_are_kept(tmp_path, monkeypatch):

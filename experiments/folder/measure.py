@@ -30,11 +30,9 @@ from sr_jax.upscale import upscale
 
 METHODS = {
     "plain loop": None,
-    "--tile auto": {"tile": "auto"},
-    "--tile auto --bucket": {"tile": "auto", "bucket": True},
-    "--tile 64": {"tile": "64"},
-    "--tile 64 --bucket": {"tile": "64", "bucket": True},
-    "--tile 96 --batch 4": {"tile": "96", "batch": 4},
+    "--tile auto (default)": {},
+    "--bucket": {"bucket": True},
+    "--tile none": {"tile": "none"},
 }
 
 
@@ -112,8 +110,8 @@ def main(
     network: Annotated[str, typer.Option(help="Architecture.")] = "edsr_baseline",
     count: Annotated[int, typer.Option(help="Images.")] = 100,
     sizes: Annotated[int, typer.Option(help="Different sizes among them.")] = 60,
-    shortest: Annotated[int, typer.Option(help="Least side of an image, in pixels.")] = 48,
-    longest: Annotated[int, typer.Option(help="Greatest side of an image, in pixels.")] = 160,
+    shortest: Annotated[int, typer.Option(help="Least side of an image, in pixels.")] = 240,
+    longest: Annotated[int, typer.Option(help="Greatest side of an image, in pixels.")] = 360,
     run: Annotated[str, typer.Option(help="Used by the script itself: one run, as JSON.")] = "",
 ) -> None:
     """Measures all methods; rows that exist are kept, so that a run can be resumed."""

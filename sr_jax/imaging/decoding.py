@@ -5,7 +5,7 @@ import itertools
 import logging
 import struct
 import warnings
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -66,24 +66,50 @@ def decode(data: bytes) -> Picture:
     return Picture(np.ascontiguousarray(pixels), profile)
 
 
+def decode_size(stream: BinaryIO) -> tuple[int, int]:
+    """(height, width) by a file's header, as stored: not turned by an EXIF orientation.
+
+    Raises:
+        ValueError, Exception: see `decode`.
+    """
+    kind = _kind(stream.read(12))
+    stream.seek(0)
+    if kind is TiffImageFile:
+        with tifffile.TiffFile(stream) as tiff:
+            width, height = tiff.pages.first.imagewidth, tiff.pages.first.imagelength
+    else:
+        width, height = kind(stream).size
+    _check_pixels(width, height)
+    return height, width
+
+
 def _decode(data: bytes) -> Picture:
     """With whatever profile the file embeds."""
-    stream = io.BytesIO(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    kind = _kind(data)
+    if kind is PngImageFile:
         return _decode_png(data)
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if kind is TiffImageFile:
         return _decode_tiff(data)
-    # The plugins' classes rather than Image.open: what counts as too large is then MAX_PIXELS, not
-    # a warning and a process-wide setting; and a JPEG with a preview attached is just a JPEG.
+    return _decode_with_pillow(kind(io.BytesIO(data)))
+
+
+def _kind(data: bytes) -> type[ImageFile.ImageFile]:
+    """What a file is, by its first twelve bytes.
+
+    The plugins' classes rather than Image.open: what counts as too large is then MAX_PIXELS, not
+    a warning and a process-wide setting; and a JPEG with a preview attached is just a JPEG.
+    """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImageFile
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return TiffImageFile
     if data.startswith(b"\xff\xd8\xff"):
-        return _decode_with_pillow(JpegImageFile(stream))
+        return JpegImageFile
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _decode_with_pillow(WebPImageFile(stream))
+        return WebPImageFile
     if data.startswith(b"BM"):
-        return _decode_with_pillow(BmpImageFile(stream))
-    if not data:
-        raise ValueError("the file is empty")
-    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file")
+        return BmpImageFile
+    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file" if data else "the file is empty")
 
 
 def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:

@@ -5,17 +5,20 @@ Arrays keep the bit depth and the channels of the file: uint8 or uint16 of shape
 the one that the file declares; it is never guessed from the values.
 """
 
+import contextlib
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from sr_jax.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from sr_jax.imaging.decoding import Picture as Picture
-from sr_jax.imaging.decoding import decode
+from sr_jax.imaging.decoding import decode, decode_size
 from sr_jax.imaging.encoding import encode
 
 # Formats by file suffix (lower case).
@@ -62,20 +65,20 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             `MAX_PIXELS` pixels or of a kind not described above. The message is one line that
             names the file.
     """
-    path = Path(path)
-    try:
-        data = _read_bytes(path)
-    except FileNotFoundError:
-        raise ValueError(f"cannot read image {path}: no such file") from None
-    except OSError as error:
-        raise ValueError(f"cannot read image {path}: {error.strerror}") from error
-    try:
-        return decode(data)
-    except Exception as error:  # On corrupt data decoders raise nearly everything.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, ValueError):
-            reason = f"corrupt or truncated ({reason})"
-        raise ValueError(f"cannot read image {path}: {reason}") from error
+    with _open(Path(path)) as stream:
+        return decode(stream.read())
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of an image by the header of its file, which is quick.
+
+    As stored: where an EXIF orientation turns the image, `read_picture` returns (width, height).
+
+    Raises:
+        ValueError: see `read_picture`, of what the header shows; the rest may be broken still.
+    """
+    with _open(Path(path)) as stream:
+        return decode_size(stream)
 
 
 def write_image(
@@ -242,19 +245,31 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file of a sane size; a pipe or a device could last for ever."""
-    status = path.stat()
-    problem = None
-    if stat.S_ISDIR(status.st_mode):
-        problem = "it is a folder"
-    elif not stat.S_ISREG(status.st_mode):
-        problem = "it is a pipe or a device, expected a file"
-    elif status.st_size > _MAX_BYTES:
-        problem = f"it has {status.st_size} bytes, at most {_MAX_BYTES} are read"
-    if problem:
-        raise ValueError(f"cannot read image {path}: {problem}")
-    return path.read_bytes()
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """A regular file of a sane size; a pipe or a device could last for ever.
+
+    Whatever goes wrong, here or with what is read, becomes a ValueError of one line.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ValueError("it is a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is a pipe or a device, expected a file")
+        if status.st_size > _MAX_BYTES:
+            raise ValueError(f"it has {status.st_size} bytes, at most {_MAX_BYTES} are read")
+        with path.open("rb") as stream:
+            yield stream
+    except Exception as error:  # On corrupt data decoders raise nearly everything.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, FileNotFoundError):
+            reason = "no such file"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        elif not isinstance(error, ValueError):
+            reason = f"corrupt or truncated ({reason})"
+        raise ValueError(f"cannot read image {path}: {reason}") from error
 
 
 def _check_integer_image(image: np.ndarray, prefix: str = "") -> None:

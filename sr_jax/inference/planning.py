@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -31,6 +32,11 @@ CPU_SHARE = 0.25
 ACCELERATOR_SHARE = 0.8
 
 STEP = 32  # sides of automatic tiles and of buckets are multiples of it
+
+FEW_SIZES = 8  # so many compilations are worth the wait: images of no more sizes run whole
+# What tiles of images of more sizes do not fall below for the sake of a few narrow images: the
+# less overlaps leave of a tile, the more arithmetic is spent on them.
+SHORTEST_TILE = 256
 
 # Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
 # from about 160 on, where its blocks are full; compiling takes no longer for larger images.
@@ -134,7 +140,7 @@ def layout(
         ValueError: tiles as large as the overlaps on their sides, not enough memory for any tile,
             or an exact overlap of a network that looks at the whole image.
     """
-    side, reason, fitting = settings.tile, f"a square of {settings.tile} was given", 0
+    side, reason, fitting = settings.tile, f"a square of {settings.tile} for every image", 0
     if side == "auto":
         side, fitting, reason = _largest_tile(model, variables, scale, settings)
     height, width = (_extended(model, length, None, settings) for length in size)
@@ -147,6 +153,45 @@ def layout(
     tile = min(side, height), min(side, width)
     overlap, ramp = _overlap(model, side, settings)
     return Layout((height, width), tile, overlap, ramp, reason)
+
+
+def shared_tile(
+    model: nn.Module,
+    variables: Variables,
+    sizes: Iterable[tuple[int, int]],
+    scale: int,
+    settings: Settings,
+) -> int | None:
+    """The tile with which images of many sizes share compiled programs, in place of 'auto'.
+
+    Its side is the shortest of all images, but at least `SHORTEST_TILE`, and at most what fits the
+    memory. All images that are as large run in one program. A shorter side runs at its own length,
+    or with `Settings.bucket` at a multiple of 32: one more program for every such height or width,
+    and, of images smaller than the tile both ways, for every size.
+
+    Args:
+        model: the network.
+        variables: its variables, of which only the shapes matter.
+        sizes: of the images; which is the height and which the width does not matter.
+        scale: the network's factor.
+        settings: how the images go through the network; their tile is passed over.
+
+    Returns:
+        The side in pixels of the network's input; None for `FEW_SIZES` sizes or fewer, with which
+        'auto' stays what it is for each image by itself.
+
+    Raises:
+        ValueError: not enough memory for any tile.
+    """
+    inputs = {
+        tuple(sorted(_extended(model, length, None, settings) for length in size))
+        for size in (input_size(model, *size, scale) for size in sizes)
+    }
+    if len(inputs) <= FEW_SIZES:
+        return None
+    side = max(SHORTEST_TILE, min(short for short, _ in inputs))
+    largest, _, _ = _largest_tile(model, variables, scale, settings)
+    return min(side // STEP * STEP, largest)
 
 
 def predict_memory(

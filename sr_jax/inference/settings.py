@@ -17,8 +17,8 @@ class Settings:
             memory at hand; or None, the whole image at once.
         overlap: what a tile sees beyond its own part on every side that does not lie at the
             image's border (so that neighbours share twice as much); 'exact', the receptive
-            radius, with which tiles change nothing; or None, the least of the receptive radius,
-            32 and a quarter of the tile.
+            radius, with which tiles change nothing; or None, the receptive radius or 32 if that
+            is less (in tiles shorter than 128, a quarter of the tile if that is least).
         ensemble: the mean over the eight symmetries of the square ("+" in tables).
         dtype: of the computation, 'float32', 'bfloat16' or 'float64'.
         batch: tiles (with `ensemble`, of several symmetries) that a call of the network takes.

@@ -18,6 +18,7 @@ from sr_jax.imaging.files import (
     list_images,
     read_image,
     read_picture,
+    read_size,
     to_float,
     to_rgb,
     write_image,
@@ -78,6 +79,7 @@ def test_round_trip(tmp_path: Path, suffix: str, bits: int, layout: str) -> None
     write_image(path, image)
     result = read_image(path)
     assert (result.shape, result.dtype) == (image.shape, image.dtype)
+    assert read_size(path) == image.shape[:2]
     assert list(path.parent.iterdir()) == [path]
     if suffix != ".jpg":
         np.testing.assert_array_equal(result, image)
@@ -175,6 +177,7 @@ def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
     result = read_image(path)
     assert result.flags.c_contiguous
     np.testing.assert_array_equal(result, upright)
+    assert read_size(path) == stored.shape[:2]
 
 
 def save_palette(path: Path, **options: object) -> None:
@@ -526,13 +529,32 @@ def test_truncated(
 ) -> None:
     """One ValueError in one line, and nothing printed by the decoders behind our back."""
     path = tmp_path / f"cut{suffix}"
-    write_image(path, noise((40, 40, 3), bits))
+    write_image(path, noise((40, 30, 3), bits))
     whole = path.read_bytes()
     for length in (len(whole) * 99 // 100, len(whole) // 2, len(whole) // 20, 20, 9, 4, 3, 2):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=rf"^cannot read image .*cut{suffix}: .+") as raised:
             read_image(path)
         assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".bmp"])
+def test_size_needs_the_header_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """Of WebP alone the decoder wants the whole file."""
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".tif":  # whose header may lie behind the pixels, but not here
+        tifffile.imwrite(path, noise((40, 30, 3)), photometric="rgb")
+    else:
+        write_image(path, noise((40, 30, 3)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    assert read_size(path) == (40, 30)
+    path.write_bytes(whole[:9])
+    with pytest.raises(ValueError, match=rf"^cannot read image .*cut{suffix}: .+"):
+        read_size(path)
     assert capfd.readouterr().err == ""
 
 
@@ -630,6 +652,8 @@ def test_missing(tmp_path: Path) -> None:
         read_image(tmp_path / "none.png")
     with pytest.raises(ValueError, match="it is a folder"):
         read_image(str(tmp_path))
+    with pytest.raises(ValueError, match="it is a folder"):
+        read_size(tmp_path)
 
 
 @pytest.mark.parametrize("integer", [np.uint8, np.uint16])

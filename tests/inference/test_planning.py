@@ -7,7 +7,7 @@ import pytest
 
 from sr_jax.inference import planning
 from sr_jax.inference.network import compiled
-from sr_jax.inference.planning import layout, plan, predict_memory
+from sr_jax.inference.planning import layout, plan, predict_memory, shared_tile
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
 from sr_jax.models import multiply_adds
@@ -81,6 +81,38 @@ def test_auto_is_what_upscaling_does(network, photo, memory, monkeypatch):
     assert shapes == [(1, *expected.tile, 3)] * expected.tiles
     assert expected.tile == (32, 32)
     np.testing.assert_allclose(tiled, whole, atol=1e-2 * np.abs(whole).max())
+
+
+def test_the_tile_that_many_sizes_share(network, memory):
+    model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
+    photos = [(700 - n, 300 + n) for n in range(12)]
+
+    def side(sizes, **options):
+        return shared_tile(model, variables, sizes, 2, Settings(tile="auto", **options))
+
+    memory(predict_memory(model, variables, (1000, 1000), 2))
+    assert side(photos) == 288  # the shortest side is 300
+    assert side([*photos, (20, 30)]) == 256
+    assert side(photos[:9]) == 288
+    assert side(photos[:8]) is None
+    # Counted are sizes, not images, and those that are compiled: upright and lying are one in the
+    # files' headers, and in multiples of 32 these are (704 or 672) x (320 or 352).
+    assert side([*photos[:8], *photos[:8], (300, 700)]) is None
+    assert side(photos, bucket=True) is None
+    assert side([]) is None
+    memory(predict_memory(model, variables, (100, 100), 2))
+    assert side(photos) == 96
+    memory(predict_memory(model, variables, (31, 31), 2))
+    with pytest.raises(ValueError, match="not enough memory: a tile of 32"):
+        side(photos)
+
+
+def test_the_shared_tile_of_interpolated_images(network, memory):
+    model, variables = network("srcnn_915")
+    memory(2**40)
+    sizes = [(101 + n, 120) for n in range(9)]
+    assert shared_tile(model, variables, sizes, 3, Settings()) == 288  # 3 x 101 is 303
+    assert shared_tile(model, variables, sizes, 2, Settings()) == 256
 
 
 def test_tiles_and_multiply_adds_of_a_plan(network):
