@@ -50,6 +50,7 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         for name, value in row.get("peak_gflops_per_second", {}).items():
             peaks.setdefault(name, []).append(value)
     best = ", ".join(f"{name} {min(v):.0f} to {max(v):.0f} GFLOP/s" for name, v in peaks.items())
+    loads = [row["load_before"] for row in rows if "load_before" in row]
     told = [f"{name} {value}" for name, value in conditions.items() if value not in ("", {})]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
@@ -58,6 +59,9 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
         f"in the same library ({best}). Memory: of a process that runs nothing else.",
         _table(RESOURCES, (resources(row) for row in rows if row["ratio"] is not None)),
+        "Load average of the machine before each row, its own earlier work included: "
+        f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
+        " PyTorch's threads, which wait for one another, lose more than ours.",
         "; ".join(told) + ".",
     ]
     return "\n\n".join(paragraphs) + "\n"

@@ -53,6 +53,7 @@ class Limits(NamedTuple):
 def measure(cell: Cell, limits: Limits) -> dict[str, Any]:
     """The row of a cell; experiments/throughput/README.md describes its fields."""
     _prepare()
+    load = os.getloadavg()[0]
     best = peaks(cell.dtype, accelerator=_on_accelerator())
     costs = {algorithm: pytorch.cost(cell, algorithm) for algorithm in cell.network.algorithms}
     flops = {"ours": ours.flops(cell), **{name: cost.flops for name, cost in costs.items()}}
@@ -74,6 +75,7 @@ def measure(cell: Cell, limits: Limits) -> dict[str, Any]:
         "input": list(cell.input_size),
         "scale": cell.network.scale,
         "timed": describe(cell),
+        "load_before": load,
         "flops": flops,
         "estimated_bytes": size,
         "peak_gflops_per_second": {name: value / 1e9 for name, value in best.items()},
