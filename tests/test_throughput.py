@@ -131,6 +131,9 @@ def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row() -> None
     status = entries["pytorch.compiled"]["status"]
     assert status == "not available: RuntimeError: InvalidCxxCompiler: no working compiler"
 
+    late = RuntimeError("BackendCompilerFailed: compiling takes more than 12 s While executing")
+    assert row.reason(late, compiled=True) == "not available: compiling takes more than 12 s"
+
     with pytest.raises(ValueError, match=r"pytorch.eager computes something else"):
         row.compare(names[:2], lambda name, _: contender(float(name == "ours")), 1e-4, 0)
     with pytest.raises(RuntimeError, match="a bug of ours"):
@@ -323,7 +326,8 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
         "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |"
     ) in lines
     (line,) = (line for line in lines if line.startswith("| csnln") and "1.8" in line)
-    assert line.endswith("| 1.50 | 8 (7.2 to 8.8) | 4.00 | 1.50 |")
+    assert "| 1.50 | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
+    assert line.endswith("| 4.00 | 1.50 |")
     assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
     order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
     assert order == ["edsr", "edsr", "csnln", "edsr", "csnln"]

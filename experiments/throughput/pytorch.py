@@ -22,6 +22,7 @@ from experiments.throughput.twins import create_twin
 from experiments.throughput.twins.weights import numpy_state, randomise, to_nhwc
 from sr_jax.interop.torch import from_torch
 
+TOO_LONG = "compiling takes more than {} s"
 LAYOUTS = {"eager": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -258,7 +259,7 @@ def _compile_seconds(first_run: Callable[[], Any], how: Format) -> float | None:
         return None
 
     def give_up(number: int, frame: object) -> None:
-        raise TimeoutError(f"compiling takes more than {how.compile_limit:.0f} s")
+        raise TimeoutError(TOO_LONG.format(round(how.compile_limit)))
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, how.compile_limit)

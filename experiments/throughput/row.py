@@ -163,7 +163,8 @@ def reason(error: Exception, *, compiled: bool) -> str:
     if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError", text):
         return "out of memory"
     if compiled:  # PyTorch's compiler fails in many ways, and tells of them in pages
-        return f"not available: {text[:300]}"
+        late = re.search(pytorch.TOO_LONG.format(r"\d+"), text)
+        return f"not available: {late[0] if late else text[:200]}"
     raise error
 
 
