@@ -101,12 +101,12 @@ def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """What is measured: the commit, and whether files differ from it."""
+    """What is measured: the commit, and whether the code differs from it (results may)."""
     revision, changes = (
         subprocess.run(
             ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
         ).stdout.strip()
-        for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        for arguments in (("rev-parse", "HEAD"), ("diff", "HEAD", "--name-only", "--", "*.py"))
     )
     return (revision or "unknown") + (" with changes" if changes else "")
 
