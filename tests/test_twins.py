@@ -1,5 +1,6 @@
 """The PyTorch twins against the goldens, and the JAX networks against the twins."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,9 +13,26 @@ from sr_jax.models import forward
 
 torch = pytest.importorskip("torch")
 
-from experiments.throughput.twins import create_twin  # noqa: E402, it imports torch
+from experiments.throughput.twins import (  # noqa: E402, they import torch
+    attention,
+    create_twin,
+)
+from experiments.throughput.twins.weights import (  # noqa: E402
+    numpy_state,
+    randomise,
+    to_nhwc,
+)
 
 slow = pytest.mark.slow
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For operations so small that threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def relative_error(actual: Any, expected: Any) -> float:
@@ -118,38 +136,6 @@ def test_unknown_name_is_refused() -> None:
         create_twin("esrgan")
 
 
-def randomise(twin: Any, seed: int) -> None:
-    """Weights under which every live parameter shows in the output, SAN's zeros included."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(like: Any, mean: float, std: float) -> None:
-        like.copy_(mean + std * torch.randn(like.shape, generator=generator))
-
-    with torch.no_grad():
-        for name, module in twin.named_modules():
-            if name in ("sub_mean", "add_mean"):
-                continue
-            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.Linear):
-                transposed = isinstance(module, torch.nn.ConvTranspose2d)
-                # A pixel of a transposed convolution sees one tap in stride squared.
-                taps = module.weight[0].numel() / (module.stride[0] ** 2 if transposed else 1)
-                # Features of order one, lest softmax and sigmoid saturate and hide errors.
-                first = name in ("head.0", "body.0.0")
-                gain = 4 / twin.rgb_range if first and twin.rgb_range > 1 else 1.0
-                normal(module.weight, 0.0, gain * taps**-0.5)
-                if module.bias is not None:
-                    normal(module.bias, 0.0, 0.1)
-            elif isinstance(module, torch.nn.BatchNorm2d):
-                normal(module.weight, 1.0, 0.1)
-                normal(module.bias, 0.0, 0.1)
-                normal(module.running_mean, 0.0, 0.1)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-            elif isinstance(module, torch.nn.PReLU):
-                normal(module.weight, 0.25, 0.05)
-            if isinstance(getattr(module, "gamma", None), torch.nn.Parameter):
-                normal(module.gamma, 0.1, 0.02)
-
-
 SMALL = {"n_resblocks": 2, "n_feats": 16}
 GROUPS = {"n_resgroups": 2, "n_resblocks": 2}
 
@@ -217,6 +203,48 @@ def test_blocked_attention_equals_the_dense_twin(
 
 
 @pytest.mark.parametrize(
+    ("name", "hyperparameters", "size"),
+    [
+        ("san", {**GROUPS, "n_feats": 16, "reduction": 4}, (14, 11)),
+        ("csnln", {"depth": 2, "n_feats": 16}, (22, 18)),
+        ("csnln", {"depth": 1, "n_feats": 16, "scale": 3}, (9, 18)),
+    ],
+)
+@pytest.mark.parametrize("max_scores", [2**22, 20_000])
+def test_same_algorithm_equals_the_official_one(
+    one_thread: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    hyperparameters: dict[str, Any],
+    size: tuple[int, int],
+    max_scores: int,
+) -> None:
+    """Output and gradients in float64, the same sums in another order: 1e-10; one block or many."""
+    monkeypatch.setattr(attention, "MAX_SCORES", max_scores)
+    official = create_twin(name, **hyperparameters)
+    randomise(official, seed=1)
+    ours = create_twin(name, algorithm="same_algorithm", **hyperparameters)
+    ours.load_state_dict(official.state_dict())
+    images = np.random.default_rng(2).random((3, 3, *size)) * official.rgb_range
+    results = []
+    for twin in (official.double(), ours.double()):
+        inputs = torch.from_numpy(images).requires_grad_()
+        output = twin(inputs)
+        output.square().mean().backward()
+        gradients = {k: p.grad for k, p in twin.named_parameters() if p.grad is not None}
+        with torch.inference_mode():
+            assert relative_error(twin(inputs), output.detach()) < 1e-10
+        results.append((output.detach(), inputs.grad, gradients))
+    (expected, expected_grad, expected_grads), (output, grad, grads) = results
+    assert relative_error(output, expected) < 1e-10
+    assert relative_error(grad, expected_grad) < 1e-10
+    assert grads.keys() == expected_grads.keys()
+    total = sum(float(g.square().sum()) for g in expected_grads.values()) ** 0.5
+    for key, gradient in grads.items():
+        assert float((gradient - expected_grads[key]).norm()) < 1e-10 * total, key
+
+
+@pytest.mark.parametrize(
     ("name", "tap", "fields"),
     [
         ("vgg19", 7, {"tap": "conv2_2", "after_relu": False}),
@@ -256,15 +284,6 @@ def test_training_mode_equals_the_twin(
     assert relative_error(ours, to_nhwc(output)) < 1e-10
     pairs = jax.tree.map(relative_error, updates["batch_stats"], expected["batch_stats"])
     assert max(jax.tree.leaves(pairs)) < 1e-6
-
-
-def numpy_state(twin: Any) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
-
-
-def to_nhwc(tensor: Any) -> np.ndarray:
-    array = np.asarray(tensor)
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
 
 
 def check_parity(

@@ -1,46 +1,175 @@
-"""How many patches a second the input pipeline delivers, with nothing else running.
+"""How many patches a second the input pipeline delivers, beside plain NumPy and PyTorch.
 
-python -m experiments.input_pipeline.measure [--seconds=5]
+    python -m experiments.input_pipeline.measure [--seconds=2] [--rounds=3]
+
+All three crop patches of the same decoded images, flip and transpose them, and stack float32
+batches. Ours also moves them to the device, and draws example i of batch k by a seed of its own, so
+that training can resume; the others draw from one generator, in each worker.
 """
 
 import importlib
+import statistics
 import time
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import jax
+import numpy as np
 import typer
 
-from sr_jax.data.pipeline import batches
+from sr_jax.data.pipeline import PatchSampler, batches, network_pair, symmetry
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
 from sr_jax.train import make_sampler
 
 RECIPES = ("edsr:x2,baseline,photos", "srcnn:x2,photos", "vdsr:photos")
+AHEAD = 10  # batches thrown away when a pipeline's turn begins: more than any prepares ahead
+
+Batch = tuple[np.ndarray, np.ndarray]
 
 
-def patches_per_second(recipe: str, seconds: float) -> tuple[float, int]:
-    """Rate of one recipe's pipeline after a warm-up, and the patch's side."""
+class Work(NamedTuple):
+    """What a plain pipeline does.
+
+    Attributes:
+        pairs: for every scale, the decoded (input, target) images.
+        size: side of the input patch.
+        factors: for every scale, target pixels of an input pixel along a side.
+        one_scale: whether all patches of a batch are of one scale.
+    """
+
+    pairs: Sequence[Sequence[Batch]]
+    size: int
+    factors: Sequence[int]
+    one_scale: bool
+
+    def example(self, random: np.random.Generator, scale: int) -> Batch:
+        """One patch of a random image, in a random one of the 8 symmetries."""
+        pairs = self.pairs[scale]
+        images = pairs[random.integers(len(pairs))]
+        top, left = random.integers(0, np.array(images[0].shape[:2]) - self.size + 1)
+        flips = random.integers(0, 2, size=3)
+        patches = []
+        for image, factor in zip(images, (1, self.factors[scale]), strict=True):
+            rows = slice(top * factor, (top + self.size) * factor)
+            columns = slice(left * factor, (left + self.size) * factor)
+            patch = symmetry(image[rows, columns], flips).astype(np.float32)
+            patches.append(patch / np.float32(255) if image.dtype == np.uint8 else patch)
+        return patches[0], patches[1]
+
+    def batch(self, random: np.random.Generator, size: int) -> Batch:
+        """Examples, stacked."""
+        scales = random.integers(len(self.pairs), size=size)
+        if self.one_scale:
+            scales[:] = scales[0]
+        inputs, targets = zip(*(self.example(random, scale) for scale in scales), strict=True)
+        return np.stack(inputs), np.stack(targets)
+
+
+def work_of(sampler: PatchSampler) -> Work:
+    """The work of our pipeline, for the others."""
+    pairs = [
+        [
+            network_pair(image, scale, sampler.n_colors, sampler.interpolated)
+            for image in sampler.images
+        ]
+        for scale in sampler.scales
+    ]
+    factors = [1 if sampler.interpolated else scale for scale in sampler.scales]
+    return Work(pairs, sampler.patch_size, factors, not sampler.interpolated)
+
+
+def plain_numpy(work: Work, batch_size: int) -> Iterator[Batch]:
+    """A loop in the calling thread."""
+    random = np.random.default_rng(0)
+    while True:
+        yield work.batch(random, batch_size)
+
+
+def data_loader(work: Work, batch_size: int, workers: int) -> Iterator[Any]:
+    """PyTorch's DataLoader with worker processes, each of which makes whole batches."""
+    import torch
+
+    from experiments.input_pipeline.loader import TorchBatches
+
+    loader = torch.utils.data.DataLoader(
+        TorchBatches(work, batch_size),
+        batch_size=None,  # the data set's elements are batches
+        num_workers=workers,
+        multiprocessing_context="spawn",  # JAX has threads, which a fork would break
+    )
+    return iter(loader)
+
+
+def contenders(recipe: str) -> tuple[PatchSampler, dict[str, Callable[[], Any]]]:
+    """The sampler of a recipe, and what delivers its next batch in each pipeline."""
     name, _, arguments = recipe.partition(":")
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
     sampler = make_sampler(config, create_model(**config.model))
-    mesh = make_mesh(config.data.batch_size)
-    stream = batches(sampler, mesh, 0, 10**6, threads=config.data.threads)
-    for _ in range(10):  # decodes the images
-        next(stream)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        jax.block_until_ready(next(stream))
-        count += config.data.batch_size
-    return count / (time.perf_counter() - start), config.data.lr_patch_size
+    size, workers = config.data.batch_size, config.data.threads
+    work = work_of(sampler)
+    ours = batches(sampler, make_mesh(size), 0, 10**6, threads=workers)
+    numpy, torch = plain_numpy(work, size), data_loader(work, size, workers)
+    return sampler, {
+        "ours": lambda: jax.block_until_ready(next(ours)),
+        "NumPy": lambda: next(numpy),
+        "DataLoader": lambda: next(torch),
+    }
 
 
-def main(seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 5.0) -> None:
-    """Prints a table in Markdown."""
-    print("| recipe | patch | patches/s, median of 3 | min | max |\n|---|---|---|---|---|")
+def check_equal_work(sampler: PatchSampler, deliver: dict[str, Callable[[], Any]]) -> None:
+    """Raises ValueError if a pipeline delivers other shapes, or numbers of another range."""
+    ours = deliver["ours"]()
+    for name in ("NumPy", "DataLoader"):
+        for mine, theirs in zip((ours["lr"], ours["hr"]), deliver[name](), strict=True):
+            mine, theirs = np.asarray(mine), np.asarray(theirs)
+            if name == "DataLoader":
+                theirs = theirs.transpose(0, 2, 3, 1)
+            one_scale = len(sampler.scales) == 1 or sampler.interpolated
+            if (one_scale and mine.shape != theirs.shape) or mine.dtype != theirs.dtype:
+                raise ValueError(f"{name} delivers {theirs.dtype} {theirs.shape}, not {mine.shape}")
+            if abs(mine.mean() - theirs.mean()) > 0.2:
+                raise ValueError(f"{name} delivers values of another range")
+
+
+def rates(
+    deliver: dict[str, Callable[[], Any]], batch_size: int, seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """Patches a second of every pipeline, in turns."""
+    found: dict[str, list[float]] = {name: [] for name in deliver}
+    for _ in range(rounds):
+        for name, next_batch in deliver.items():
+            for _ in range(AHEAD):
+                next_batch()
+            start, count = time.perf_counter(), 0
+            while time.perf_counter() - start < seconds:
+                next_batch()
+                count += batch_size
+            found[name].append(count / (time.perf_counter() - start))
+    return found
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 2.0,
+    rounds: Annotated[int, typer.Option(help="Measurements of each pipeline.")] = 3,
+) -> None:
+    """Prints a table in Markdown: patches a second, median (min to max)."""
+    lines = [
+        "| recipe | patch | ours | NumPy | DataLoader | ours over the better other |",
+        "|---|---|---|---|---|---|",
+    ]
     for recipe in RECIPES:
-        runs = sorted(patches_per_second(recipe, seconds) for _ in range(3))
-        rates = [rate for rate, _ in runs]
-        print(f"| {recipe} | {runs[0][1]} | {rates[1]:.0f} | {rates[0]:.0f} | {rates[2]:.0f} |")
+        sampler, deliver = contenders(recipe)
+        check_equal_work(sampler, deliver)
+        found = rates(deliver, sampler.batch_size, seconds, rounds)
+        medians = {name: statistics.median(values) for name, values in found.items()}
+        cells = [
+            f"{medians[name]:.0f} ({min(values):.0f} to {max(values):.0f})"
+            for name, values in found.items()
+        ]
+        ratio = medians["ours"] / max(medians["NumPy"], medians["DataLoader"])
+        lines.append(f"| {recipe} | {sampler.patch_size} | {' | '.join(cells)} | {ratio:.2f} |")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

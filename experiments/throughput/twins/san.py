@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from experiments.throughput.twins.attention import blocked_attention
 from experiments.throughput.twins.layers import MeanShift, Upsampler, conv
 
 POOLED_SIDE = 1000  # larger feature maps enter the covariance by a centre crop of this side
@@ -16,6 +17,12 @@ def dense_covariance(x: torch.Tensor) -> torch.Tensor:
     size = x.shape[-1]
     centring = torch.eye(size, dtype=x.dtype, device=x.device).div_(size).sub_(1 / size**2)
     return x @ centring @ x.mT
+
+
+def centred_covariance(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, M) -> (N, C, C), biased; a product of centred samples."""
+    x = x - x.mean(2, keepdim=True)
+    return x @ x.mT / x.shape[2]
 
 
 def dense_attention(
@@ -32,7 +39,10 @@ class Algorithm(NamedTuple):
     attention: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-ALGORITHMS = {"official": Algorithm(dense_covariance, dense_attention)}
+ALGORITHMS = {
+    "official": Algorithm(dense_covariance, dense_attention),
+    "same_algorithm": Algorithm(centred_covariance, blocked_attention),
+}
 
 
 class SAN(nn.Module):

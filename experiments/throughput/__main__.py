@@ -1,0 +1,117 @@
+"""sr_jax against plain PyTorch: python -m experiments.throughput --output FILE.json"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.throughput import report, results
+from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
+from sr_jax import console
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="JSON file; an unfinished one is gone on with.")],
+    quick: Annotated[
+        bool, typer.Option(help="The nine at one small size, a few seconds each.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="A network; may be repeated.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Throw away what the file holds.")] = False,
+    budget: Annotated[float, typer.Option(help="Seconds of timing for each row.")] = 60.0,
+) -> None:
+    """Times every network on both sides; writes the rows, and a table and plots beside them."""
+    unknown = sorted(set(only or ()) - NETWORKS.keys())
+    if unknown:
+        raise ValueError(f"unknown network {', '.join(unknown)}; known are {', '.join(NETWORKS)}")
+    models = only or list(NINE if quick else NETWORKS)
+    environment = ask({"ask": "environment"})
+    accelerator = environment["backend"] != "cpu"
+    limits = {"budget": 3.0 if quick else budget, "compile": 120.0 if quick else 1200.0}
+    if not accelerator:
+        limits |= {"seconds": 60.0, "bytes": 18e9}
+    conditions = environment | {"commit": commit(), "limits": limits, "quick": quick}
+    found = results.start(output, conditions, fresh=fresh)
+    for cell in cells(models, quick=quick, accelerator=accelerator):
+        if results.find(found, cell) is None and not superfluous(found, cell):
+            row = measure(cell, limits)
+            results.store(output, found, cell, row)
+            print(report.line(row), flush=True)
+    for path in report.write(output):
+        print(path)
+    failed = [row for row in found["rows"] if row["ours"]["status"].startswith("failed")]
+    if failed:
+        raise ValueError(f"{len(failed)} rows failed; the same command tries them again")
+
+
+def superfluous(found: dict[str, Any], cell: Cell) -> bool:
+    """Whether the row that this cell stands in for could be measured."""
+    preferred = cell.instead and results.find(found, cell.instead)
+    return bool(preferred) and preferred["ratio"] is not None
+
+
+def measure(cell: Cell, limits: dict[str, float]) -> dict[str, Any]:
+    """Times a row in a process of its own, and each column's memory in another."""
+    # Compiled programs are kept from the first process for those that follow, and no longer.
+    with tempfile.TemporaryDirectory() as cache:
+        request = {"cell": cell.key(), "limits": limits}
+        try:
+            row = ask(request | {"ask": "row"}, cache)
+            for name in columns(cell):
+                entry = results.entry_of(row, name)
+                if entry["status"] == "measured":
+                    column = {"column": name, "layout": entry["layout"]}
+                    entry |= ask(request | {"ask": "memory"} | column, cache)
+        except MemoryError:
+            return results.without_figures(cell, "out of memory")
+        except RuntimeError as error:
+            return results.without_figures(cell, f"failed: {error}")
+    return row
+
+
+def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
+    """The answer of `experiments.throughput.row`, run as a process.
+
+    Raises:
+        MemoryError: the system ended the process, which Linux does when memory is short.
+        RuntimeError: it failed; the last line that it printed.
+    """
+    settings = {
+        "JAX_ENABLE_COMPILATION_CACHE": "0",  # compile times are of compiling
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # leaves memory to PyTorch
+    }
+    if cache:
+        settings["TORCHINDUCTOR_CACHE_DIR"] = cache
+    command = [sys.executable, "-m", "experiments.throughput.row", json.dumps(request)]
+    child = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | settings, check=False
+    )
+    if child.returncode == -9:
+        raise MemoryError
+    if child.returncode:
+        lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
+        raise RuntimeError(lines[-1])
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def commit() -> str:
+    """What is measured: the commit, and whether the code differs from it (results may)."""
+    revision, changes = (
+        subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        for arguments in (("rev-parse", "HEAD"), ("diff", "HEAD", "--name-only", "--", "*.py"))
+    )
+    return (revision or "unknown") + (" with changes" if changes else "")
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    console.run(app)

@@ -1,0 +1,182 @@
+"""Tables and plots from a file of results: python -m experiments.throughput.report FILE.json"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.throughput.networks import FORMATS, NETWORKS
+
+MEGABYTE = 2**20
+TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
+TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
+RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
+RESOURCES += ["PyTorch's share", "compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
+
+
+def write(path: Path) -> list[Path]:
+    """Writes <name>.md, <name>-ratio.png and <name>-memory.png beside a file of results."""
+    results = json.loads(path.read_text())
+    rows = in_order(results["rows"])
+    written = [path.with_suffix(".md")]
+    written[0].write_text(markdown(results["conditions"], rows))
+    measured = [row for row in rows if row["ratio"] is not None]
+    for name, draw in (("ratio", draw_ratios), ("memory", draw_memory)):
+        if measured:
+            figure = Figure(figsize=(8, 1.5 + 0.3 * len(measured)), layout="constrained")
+            draw(figure.subplots(), measured)
+            written.append(path.with_name(f"{path.stem}-{name}.png"))
+            figure.savefig(written[-1], dpi=120)
+    return written
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The order of the table, whatever order they were measured in."""
+    names = list(NETWORKS)
+    return sorted(
+        rows,
+        key=lambda row: (names.index(row["model"]), row["dtype"] != "float32", row["task"]),
+    )
+
+
+def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Two tables, of times and of resources, and the conditions of the measurement."""
+    peaks: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.get("peak_gflops_per_second", {}).items():
+            peaks.setdefault(name, []).append(value)
+    best = ", ".join(f"{name} {min(v):.0f} to {max(v):.0f} GFLOP/s" for name, v in peaks.items())
+    loads = [row["load_before"] for row in rows if "load_before" in row]
+    told = [f"{name} {value}" for name, value in conditions.items() if value not in ("", {})]
+    paragraphs = [
+        "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
+        "columns over ours, above 1 we are faster.",
+        _table(TIMES, (times(row) for row in rows)),
+        "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
+        f"in the same library ({best}). Memory: of a process that runs nothing else.",
+        _table(RESOURCES, (resources(row) for row in rows if row["ratio"] is not None)),
+        "Load average of the machine before each row, its own earlier work included: "
+        f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
+        " PyTorch's threads, which wait for one another, lose more than ours.",
+        "; ".join(told) + ".",
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def times(row: dict[str, Any]) -> list[str]:
+    """A line of the table of times."""
+    official = row.get("official", {})
+    measured = [name for name in official if "median" in official[name]]
+    fastest = min(measured, key=lambda name: official[name]["median"], default="")
+    # Beside the fastest, why there is no other: a format that failed is not hidden by one that ran.
+    told = [f"{fastest} {seconds(official[fastest])}"] if fastest else []
+    told += sorted({f"{n} {seconds(e)}" for n, e in official.items() if n not in measured})
+    return [
+        *_name(row),
+        seconds(row["ours"]),
+        *(seconds(row["pytorch"][name]) for name in FORMATS),
+        _factor(row["ratio"]),
+        "; ".join(told),
+        _factor(row.get("ratio_official")),
+        _factor(row.get("ratio_same_algorithm")),
+    ]
+
+
+def resources(row: dict[str, Any]) -> list[str]:
+    """A line of the table of resources."""
+    ours, theirs = row["ours"], fastest_of(row)
+    compiled = [
+        entry["compile_seconds"]
+        for side in ("pytorch", "official")
+        if (entry := row.get(side, {}).get("compiled", {})).get("compile_seconds")
+    ]
+    return [
+        *_name(row),
+        f"{ours['images_per_second']:.3g}",
+        f"{ours['gflops_per_second']:.3g}",
+        f"{ours['share_of_peak']:.0%}",
+        f"{theirs['share_of_peak']:.0%}",
+        f"{ours['compile_seconds']:.1f}",
+        " and ".join(f"{value:.1f}" for value in compiled),
+        *(f"{_peak(entry):.0f}" if "peak_bytes" in entry else "" for entry in (ours, theirs)),
+    ]
+
+
+def fastest_of(row: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's column of the least median."""
+    entries = [e for side in ("pytorch", "official") for e in row.get(side, {}).values()]
+    return min((e for e in entries if "median" in e), key=lambda e: e["median"])
+
+
+def seconds(entry: dict[str, Any]) -> str:
+    """A column's time, or why there is none."""
+    if entry["status"] != "measured":
+        return entry["status"]
+    return f"{entry['median']:.3g} ({entry['min']:.3g} to {entry['max']:.3g})"
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row in a line, for the terminal."""
+    ratio = f"ratio {row['ratio']:.2f}" if row["ratio"] else ""
+    return "  ".join([*_name(row), seconds(row["ours"]), ratio])
+
+
+def draw_ratios(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """Bars of the ratios, and a line at 1."""
+    labels, ratios = [" ".join(_name(row)) for row in rows], [row["ratio"] for row in rows]
+    colors = ["tab:green" if ratio >= 1 else "tab:red" for ratio in ratios]
+    axes.barh(labels, ratios, color=colors)
+    for row, label in zip(rows, labels, strict=True):
+        if row.get("ratio_official"):
+            axes.plot(row["ratio_official"], label, "k|", markersize=10)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("PyTorch's best median over ours (mark: the published formulation's)")
+
+
+def draw_memory(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """Bars of the peak memory of ours and of PyTorch's fastest column."""
+    rows = [r for r in rows if "peak_bytes" in r["ours"] and "peak_bytes" in fastest_of(r)]
+    places = range(len(rows))
+    sides = {
+        "ours": [_peak(row["ours"]) for row in rows],
+        "PyTorch's fastest": [_peak(fastest_of(row)) for row in rows],
+    }
+    for offset, (label, values) in zip((-0.2, 0.2), sides.items(), strict=True):
+        axes.barh([place + offset for place in places], values, height=0.4, label=label)
+    axes.set_yticks(places, [" ".join(_name(row)) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("peak memory of the process, MB")
+    axes.legend()
+
+
+def _name(row: dict[str, Any]) -> list[str]:
+    height, width = row["size"]
+    return [row["model"], row["task"], f"{height}x{width}", str(row["batch"]), row["dtype"]]
+
+
+def _peak(entry: dict[str, Any]) -> float:
+    return entry["peak_bytes"] / MEGABYTE
+
+
+def _factor(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def _table(header: list[str], lines: Iterator[list[str]]) -> str:
+    cells = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(text)} |" for text in cells)
+
+
+def main(path: Annotated[Path, typer.Argument(metavar="FILE.json", exists=True)]) -> None:
+    """Writes a table and plots beside a file of results."""
+    for written in write(path):
+        print(written)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,101 @@
+"""The file of results: rows, and under what conditions they were measured."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.throughput.networks import Cell, columns
+from sr_jax.imaging.files import write_bytes
+
+
+def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Columns in their places in the row, and the ratios between them.
+
+    `ratio` is PyTorch's best median, of any algorithm, over ours: above 1 we are faster. Where the
+    published formulation has columns, `ratio_official` and `ratio_same_algorithm` tell the two.
+
+    Args:
+        entries: by the names of `networks.columns`.
+    """
+    row: dict[str, Any] = {}
+    best: dict[str, float] = {}
+    for name, entry in entries.items():
+        side, _, how = name.partition(".")
+        if how:
+            row.setdefault(side, {})[how] = entry
+        else:
+            row[side] = entry
+        if "median" in entry:
+            best[side] = min(entry["median"], best.get(side, float("inf")))
+    mine = best.pop("ours", None)
+    ratios = {side: median / mine for side, median in best.items()} if mine else {}
+    found = {"ratio": min(ratios.values(), default=None)}
+    if "official" in row:
+        found["ratio_official"] = ratios.get("official")
+        found["ratio_same_algorithm"] = ratios.get("pytorch")
+    return found | row
+
+
+def entry_of(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A column of a row by its name in `networks.columns`."""
+    side, _, how = name.partition(".")
+    return row[side][how] if how else row[side]
+
+
+def without_figures(cell: Cell, status: str) -> dict[str, Any]:
+    """The row of a cell that gave none."""
+    return cell.key() | arrange({name: {"status": status} for name in columns(cell)})
+
+
+def start(path: Path, conditions: dict[str, Any], *, fresh: bool) -> dict[str, Any]:
+    """Results to go on with: those of the file if there is one, else none.
+
+    Args:
+        path: the file.
+        conditions: versions, hardware, commit and settings of this run.
+        fresh: whether what the file holds is thrown away.
+
+    Returns:
+        `conditions` and `rows`.
+
+    Raises:
+        ValueError: the file was measured under other conditions, or is none of ours.
+    """
+    if fresh or not path.exists():
+        return {"conditions": conditions, "rows": []}
+    try:
+        results = json.loads(path.read_text())
+        before = results["conditions"]
+        results["rows"] = list(results["rows"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no file of throughput results: give another --output, or --fresh to "
+            "replace it"
+        ) from error
+    differing = [
+        f"{name} {before.get(name)} (now {conditions.get(name)})"
+        for name in sorted(before.keys() | conditions.keys())
+        if before.get(name) != conditions.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{path} was measured with {', '.join(differing)}: give another --output, or --fresh "
+            "to measure everything again"
+        )
+    return results
+
+
+def find(results: dict[str, Any], cell: Cell) -> dict[str, Any] | None:
+    """The row of a cell, unless it is missing or failed."""
+    for row in results["rows"]:
+        if row.items() >= cell.key().items() and not row["ours"]["status"].startswith("failed"):
+            return row
+    return None
+
+
+def store(path: Path, results: dict[str, Any], cell: Cell, row: dict[str, Any]) -> None:
+    """Adds a row, in place of one of the same cell, and writes the file whole."""
+    kept = [other for other in results["rows"] if not other.items() >= cell.key().items()]
+    results["rows"] = [*kept, row]
+    write_bytes(path, (json.dumps(results, indent=1) + "\n").encode())

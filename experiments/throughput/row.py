@@ -1,0 +1,313 @@
+"""One row of the table, measured in the process that this module is run as.
+
+The parent, `python -m experiments.throughput`, passes a request as JSON and reads the answer from
+the last line of what is printed.
+"""
+
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import torch
+
+from experiments.throughput import ours, pytorch
+from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
+from experiments.throughput.networks import Cell, columns
+from experiments.throughput.pytorch import LAYOUTS, Format
+from experiments.throughput.results import arrange
+from experiments.throughput.timing import interleave, peaks, summary
+from sr_jax.interop.torch import from_torch
+from sr_jax.sharding import compiler_options
+
+# Of the measured peak, what a network is expected to reach when a run's time is to be known
+# beforehand.
+EXPECTED_SHARE = 0.4
+
+
+class Limits(NamedTuple):
+    """What a row may take.
+
+    Attributes:
+        budget: seconds of timing, all columns together; three rounds are timed in any case.
+        compile: seconds for PyTorch's compiler, of each column.
+        seconds: no run is done that is expected to take longer.
+        bytes: no run is done that is expected to take more memory.
+    """
+
+    budget: float
+    compile: float
+    seconds: float = float("inf")
+    bytes: float = float("inf")
+
+
+def measure(cell: Cell, limits: Limits) -> dict[str, Any]:
+    """The row of a cell; experiments/throughput/README.md describes its fields."""
+    _prepare()
+    load = os.getloadavg()[0]
+    best = peaks(cell.dtype, accelerator=_on_accelerator())
+    costs = {algorithm: pytorch.cost(cell, algorithm) for algorithm in cell.network.algorithms}
+    flops = {"ours": ours.flops(cell), **{name: cost.flops for name, cost in costs.items()}}
+    # Until it is compiled, our program is taken to need what the leanest twin does.
+    size = {name: cost.peak_bytes for name, cost in costs.items()}
+    size["ours"] = min(size.values())
+    dear = {}
+    for name in flops:
+        seconds = flops[name] / (EXPECTED_SHARE * best["jax" if name == "ours" else "pytorch"])
+        dear[name] = seconds > limits.seconds or size[name] > limits.bytes
+    if dear["ours"] or all(dear[name] for name in costs):  # nothing to compare
+        dear = dict.fromkeys(dear, True)
+        size["ours"] = ours.temporary_bytes(cell)
+    estimates = {
+        name: f"not run: estimated {flops[name] / 1e9:,.1f} GFLOP and {size[name] / 1e9:.2f} GB"
+        for name in flops
+    }
+    row: dict[str, Any] = cell.key() | {
+        "input": list(cell.input_size),
+        "scale": cell.network.scale,
+        "timed": describe(cell),
+        "load_before": load,
+        "flops": flops,
+        "estimated_bytes": size,
+        "peak_gflops_per_second": {name: value / 1e9 for name, value in best.items()},
+        "tolerance": TOLERANCES[_precision(cell)],
+    }
+    names = columns(cell)
+    entries = {name: {"status": estimates[names[name]]} for name in names if dear[names[name]]}
+    sides = prepare_sides(cell)
+    wanted = [name for name in names if name not in entries]
+    entries |= compare(
+        wanted,
+        lambda name, layout: build(cell, name, sides, layout, limits.compile),
+        row["tolerance"],
+        limits.budget,
+    )
+    for name in wanted:
+        if "samples" in entries[name]:
+            peak = best["jax" if name == "ours" else "pytorch"]
+            samples = entries[name]["samples"]
+            entries[name] |= summary(samples, cell.batch, flops[names[name]], peak)
+    return row | arrange({name: entries[name] for name in names})
+
+
+def compare(
+    names: Sequence[str],
+    build: Callable[[str, str], Contender],
+    tolerance: float,
+    budget: float,
+) -> dict[str, dict[str, Any]]:
+    """Builds the contenders, refuses to time what is not equal, and times them in turns.
+
+    Args:
+        names: of the columns, 'ours' first; a compiled one after its eager ones.
+        build: makes a contender from its name and the memory layout of a compiled one.
+        tolerance: see `contenders.check_equal`.
+        budget: seconds of timing.
+
+    Returns:
+        By name: `status`, and where it is 'measured', `samples` (seconds), `compile_seconds`,
+        `temporary_bytes`, `relative_error` (against the first column) and `layout`.
+
+    Raises:
+        ValueError: two columns compute different things.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    warm: dict[str, float] = {}
+    reference: Mapping[str, np.ndarray] = {}
+    for name in names:
+        side, _, how = name.partition(".")
+        layout = how
+        if how == "compiled":  # in the layout that suits eager mode better
+            layout = min(LAYOUTS, key=lambda each: warm.get(f"{side}.{each}", float("inf")))
+        try:
+            contender = build(name, layout)
+            result = contender.result()
+            start = time.perf_counter()
+            contender.run()
+            warm[name] = time.perf_counter() - start
+        except Exception as error:
+            entries[name] = {"status": reason(error, compiled=how == "compiled")}
+            gc.collect()
+            continue
+        reference = reference or result
+        entries[name] = {
+            "status": "measured",
+            "relative_error": check_equal(name, result, reference, tolerance),
+            "compile_seconds": contender.compile_seconds,
+            "temporary_bytes": contender.temporary_bytes,
+            "layout": layout,
+        }
+        runs[name] = contender.run
+    for name, samples in interleave(runs, budget).items():
+        entries[name]["samples"] = samples
+    return entries
+
+
+def reason(error: Exception, *, compiled: bool) -> str:
+    """Why a column has no figures.
+
+    Raises:
+        Exception: the error itself, if it is none that is expected.
+    """
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError", text):
+        return "out of memory"
+    if compiled:  # PyTorch's compiler fails in many ways, and tells of them in pages
+        late = re.search(pytorch.TOO_LONG.format(r"\d+"), text)
+        return f"not available: {late[0] if late else text[:200]}"
+    raise error
+
+
+class Sides(NamedTuple):
+    """What all contenders of a row share: weights and images."""
+
+    twins: dict[str, tuple[Any, ...]]
+    ours: tuple[ours.Side, ...]
+    images: np.ndarray
+    targets: np.ndarray
+
+
+def prepare_sides(cell: Cell) -> Sides:
+    """The same random weights, images and targets for both sides."""
+    twins = {
+        algorithm: pytorch.randomised(cell, pytorch.twins_of(cell, algorithm))
+        for algorithm in cell.network.algorithms
+    }
+    models = [ours.model_of(cell), ours.discriminator_of(cell)]
+    first = next(iter(twins.values()))
+    sides = tuple(
+        ours.Side(model, from_torch(pytorch.numpy_state(twin))[1])
+        for model, twin in zip(models, first, strict=False)
+    )
+    random = np.random.default_rng(0)
+    images, targets = (
+        random.random((cell.batch, *size, cell.network.n_colors), np.float32)
+        for size in (cell.input_size, cell.output_size)
+    )
+    return Sides(twins, sides, images, targets)
+
+
+def build(cell: Cell, name: str, sides: Sides, layout: str, compile_limit: float) -> Contender:
+    """A contender by the name of its column."""
+    training = cell.task == "train"
+    if name == "ours":
+        if not training:
+            return ours.inference(cell, sides.ours[0], sides.images)
+        white = next(iter(sides.twins.values()))[0].rgb_range
+        return ours.training(cell, sides.ours, sides.images, sides.targets, white)
+    twins = sides.twins[columns(cell)[name]]
+    how = Format(LAYOUTS[layout], name.endswith("compiled"), compile_limit)
+    if training:
+        return pytorch.training(cell, twins, sides.images, sides.targets, how)
+    return pytorch.inference(cell, twins[0], sides.images, how)
+
+
+def describe(cell: Cell) -> str:
+    """What one run is, in words."""
+    if cell.task == "inference":
+        return "forward pass"
+    if cell.network.adversarial:
+        return (
+            "forward and backward of generator and discriminator (MSE content loss), Adam of both"
+        )
+    return "forward, L1 loss, backward, Adam"
+
+
+def peak_memory(cell: Cell, name: str, layout: str, compile_limit: float) -> dict[str, int]:
+    """The most memory that a run of one column takes, in a process that runs nothing else.
+
+    Returns:
+        `peak_bytes`, of the accelerator, else the resident set of the process while the contender
+        runs; then also `before_bytes`, the resident set before it was built.
+    """
+    _prepare()
+    sides = prepare_sides(cell)
+    before = _resident("VmRSS")
+    contender = build(cell, name, sides, layout, compile_limit)
+    contender.result()
+    if _on_accelerator():
+        if name == "ours":
+            return {"peak_bytes": jax.devices()[0].memory_stats()["peak_bytes_in_use"]}
+        return {"peak_bytes": torch.cuda.max_memory_allocated()}
+    gc.collect()
+    # Linux forgets the peak so far, which is the compiler's.
+    Path("/proc/self/clear_refs").write_text("5")
+    contender.run()
+    return {"peak_bytes": _resident("VmHWM"), "before_bytes": before}
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware."""
+    device = jax.devices()[0]
+    found = {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "torch")},
+        "backend": device.platform,
+        "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "pytorch_device": str(pytorch.device()),
+        "threads": len(os.sched_getaffinity(0)),
+        "memory_gigabytes": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+        "compiler_options": compiler_options(),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+    if device.platform != "cpu":
+        found["float32"] = "TF32 allowed on both sides"
+    return found
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _prepare() -> None:
+    if _on_accelerator() != (pytorch.device().type != "cpu"):
+        raise ValueError(
+            f"JAX runs on {jax.default_backend()} and PyTorch on {pytorch.device()}: install both "
+            "for the same device, or set JAX_PLATFORMS=cpu or CUDA_VISIBLE_DEVICES="
+        )
+    # XLA has a thread for every core that the process may run on.
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+
+
+def _on_accelerator() -> bool:
+    return jax.default_backend() != "cpu"
+
+
+def _precision(cell: Cell) -> str:
+    return "tf32" if _on_accelerator() and cell.dtype == "float32" else cell.dtype
+
+
+def _resident(field: str) -> int:
+    """Bytes, by the name of the field in Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Answers a request of the parent: `environment`, `row` or `memory`."""
+    if request["ask"] == "environment":
+        return environment()
+    cell = Cell(**request["cell"] | {"size": tuple(request["cell"]["size"])})
+    limits = Limits(**request["limits"])
+    if request["ask"] == "row":
+        return measure(cell, limits)
+    return peak_memory(cell, request["column"], request["layout"], limits.compile)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,0 +1,89 @@
+"""Timing in turns, and what the machine can do at best."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MIN_ROUNDS = 3
+PAUSE = 0.01  # seconds in which the other library's threads stop spinning
+
+
+def interleave(
+    runs: Mapping[str, Callable[[], Any]],
+    budget: float,
+    *,
+    min_rounds: int = MIN_ROUNDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Times every contender once a round, until the budget is spent.
+
+    So whatever else the machine does meanwhile falls on all of them.
+
+    Args:
+        runs: each waits for its own result; they have been warmed up.
+        budget: seconds, of all of them together.
+        min_rounds: that many in any case.
+        clock: seconds.
+
+    Returns:
+        Seconds of every run, by name.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    begin, rounds = clock(), 0
+    while rounds < min_rounds or clock() - begin < budget:
+        for name, run in runs.items():
+            time.sleep(PAUSE)
+            start = clock()
+            run()
+            samples[name].append(clock() - start)
+        rounds += 1
+    return samples
+
+
+def summary(samples: list[float], images: int, flops: int, peak: float) -> dict[str, Any]:
+    """What a column says about its samples.
+
+    Args:
+        samples: seconds of each run.
+        images: of one run.
+        flops: of one run.
+        peak: flops a second of the same library's matrix product.
+    """
+    median = statistics.median(samples)
+    return {
+        "status": "measured",
+        "median": median,
+        "min": min(samples),
+        "max": max(samples),
+        "samples": samples,
+        "images_per_second": images / median,
+        "gflops_per_second": flops / median / 1e9,
+        "share_of_peak": flops / median / peak,
+    }
+
+
+def peaks(dtype: str, *, accelerator: bool) -> dict[str, float]:
+    """Flops a second of a large matrix product in each library, the best of several in turns."""
+    import jax
+    import jax.numpy as jnp
+    import torch
+
+    from experiments.throughput.pytorch import device
+    from sr_jax.sharding import compiler_options
+
+    side = 8192 if accelerator else 2048
+    product = jax.jit(jnp.matmul, compiler_options=compiler_options())
+    ours = jax.random.normal(jax.random.key(0), (side, side), jnp.dtype(dtype))
+    theirs = torch.randn(side, side, dtype=getattr(torch, dtype), device=device())
+
+    def run_torch() -> None:
+        torch.matmul(theirs, theirs)
+        if theirs.is_cuda:
+            torch.cuda.synchronize()
+
+    runs = {"jax": lambda: jax.block_until_ready(product(ours, ours)), "pytorch": run_torch}
+    for run in runs.values():
+        run()
+    samples = interleave(runs, 0, min_rounds=5)
+    return {name: 2 * side**3 / min(seconds) for name, seconds in samples.items()}
