@@ -144,7 +144,9 @@ def upscale(
         console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
 
     if shard_image and len(jax.local_devices()) == 1:
-        console.print("note: there is a single device, so that --shard-image changes nothing")
+        console.print(
+            "note: there is a single device, so that --shard-image changes nothing", soft_wrap=True
+        )
     for failure in failures:
         report(failure)
     done, start = 0, time.perf_counter()

@@ -164,10 +164,5 @@ def test_a_single_device_gets_it_whole_or_in_tiles(network, photo):
     np.testing.assert_array_equal(whole, shared)
 
 
-def test_tiles_are_refused():
-    with pytest.raises(ValueError, match=r"tiles of 64 pixels were asked for, and to split"):
-        Settings(tile=64, shard=True)
-
-
 if __name__ == "__main__":
     main()
