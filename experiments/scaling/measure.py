@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
@@ -30,19 +31,31 @@ RECIPES = (
     ("san", "photos"),
     ("csnln", "photos"),
 )
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "reduce-scatter",
+    "collective-permute",
+    "collective-broadcast",
+)
 BYTES = {"pred": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
 
 
-def all_reduces(hlo: str) -> dict[str, int]:
-    """What the all-reduces of a program move: `bytes` of their results, and their number, `calls`.
+def communication(hlo: str) -> dict[str, int]:
+    """What devices tell each other in a program.
 
-    Those in the body of a loop count as often as the loop goes round.
+    What is in the body of a loop counts as often as the loop goes round.
 
     Args:
         hlo: the text of a compiled program.
 
+    Returns:
+        `bytes` of the results of all all-reduces and their number, `calls`; `other_bytes` of the
+        results of all other collectives, of which data-parallel training should have none.
+
     Raises:
-        ValueError: an all-reduce in a loop of unknown length, or a collective of another kind.
+        ValueError: a collective in a loop of unknown length.
     """
     computations: dict[str, list[str]] = {}
     entry = name = ""
@@ -54,39 +67,33 @@ def all_reduces(hlo: str) -> dict[str, int]:
         elif name:
             computations[name].append(line)
 
-    def count(name: str) -> tuple[int, int]:
-        moved = calls = 0
+    def count(name: str) -> Counter[str]:
+        total: Counter[str] = Counter()
         for line in computations[name]:
-            if other := re.search(
-                r" (all-gather|all-to-all|reduce-scatter|collective-permute)(-start)?\(", line
-            ):
-                raise ValueError(f"the program has the collective {other[1]}, not counted here")
-            if reduced := re.search(r" = (.*) all-reduce(-start)?\(", line):
-                for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", reduced[1]):
-                    moved += BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
-                calls += 1
+            if told := re.search(rf" = (.*) ({'|'.join(COLLECTIVES)})(-start)?\(", line):
+                shapes = re.findall(r"(\w+)\[([\d,]*)\]", told[1])
+                reduced = told[2] == "all-reduce"
+                total["bytes" if reduced else "other_bytes"] += sum(
+                    BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
+                    for dtype, shape in shapes
+                )
+                total["calls"] += reduced
                 continue
             inner = re.findall(r"(?:body|calls|to_apply)=%?([\w.-]+)", line)
             for branches in re.findall(r"branch_computations=\{([^}]*)\}", line):
                 inner += re.findall(r"[\w.-]+", branches)
-            for found in map(count, inner):
-                if found == (0, 0):
-                    continue
-                times = 1
-                if " while(" in line:
-                    known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line)
-                    if known is None:
-                        raise ValueError("an all-reduce in a loop of unknown length")
-                    times = int(known[1])
-                moved, calls = moved + times * found[0], calls + times * found[1]
-        return moved, calls
+            for found in filter(None, map(count, inner)):
+                times = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line)
+                if " while(" in line and times is None:
+                    raise ValueError("a collective in a loop of unknown length")
+                total.update({key: n * (int(times[1]) if times else 1) for key, n in found.items()})
+        return total
 
-    moved, calls = count(entry)
-    return {"bytes": moved, "calls": calls}
+    return {"bytes": 0, "calls": 0, "other_bytes": 0, **count(entry)}
 
 
 def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
-    """The all-reduces of a recipe's step, and 4 bytes for each parameter that it updates."""
+    """What a recipe's step communicates, and 4 bytes for each parameter that it updates."""
     import jax
     import numpy as np
 
@@ -124,20 +131,22 @@ def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
     if config.adversarial.weight:
         trees.append(state.discriminator.params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trees))
-    return {"batch": size, "parameter_bytes": 4 * parameters, **all_reduces(program.as_text())}
+    return {"batch": size, "parameter_bytes": 4 * parameters, **communication(program.as_text())}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| recipe | devices | all-reduces | MB | 4 bytes a parameter, MB | ratio |",
-        "|---|---|---|---|---|---|",
+        "| recipe | devices | all-reduces | MB | 4 bytes a parameter, MB | ratio | others, MB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        moved, parameters = row["bytes"] / 1e6, row["parameter_bytes"] / 1e6
+        moved, parameters, others = (
+            row[key] / 1e6 for key in ("bytes", "parameter_bytes", "other_bytes")
+        )
         lines.append(
             f"| {row['recipe']}:{row['arguments']} | {row['devices']} | {row['calls']} | "
-            f"{moved:.3f} | {parameters:.3f} | {moved / parameters:.4f} |"
+            f"{moved:.3f} | {parameters:.3f} | {moved / parameters:.4f} | {others:.3f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -45,7 +45,7 @@ def images_per_second(
         chips: n.
         images: of the batch, on each chip.
         step_seconds: of a step with so many images on one chip.
-        reduced_bytes: B, of all all-reduces of a step (`measure.all_reduces`).
+        reduced_bytes: B, of all all-reduces of a step (`measure.communication`).
         link: L, bytes a second that a chip sends in one direction while it receives as many.
         latency: l, seconds.
         calls: K.
