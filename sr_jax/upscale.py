@@ -81,6 +81,13 @@ def upscale(
             "of many sizes, slightly other pixels near their right and lower border."
         ),
     ] = False,
+    shard_image: Annotated[
+        bool,
+        typer.Option(
+            help="Split every image by rows over all devices, of which each needs a part of the "
+            "memory; takes the place of tiles."
+        ),
+    ] = False,
     alpha: Annotated[Alpha, typer.Option(help="How opacity is upscaled.")] = Alpha.bicubic,
     dry_run: Annotated[
         bool, typer.Option(help="Print what each image would cost; write nothing.")
@@ -128,6 +135,7 @@ def upscale(
         dtype=str(dtype),
         batch=batch,
         bucket=bucket,
+        shard=shard_image,
     )
     _keep_compilations()
     network, variables = weights.load(weights.find(model))
@@ -137,10 +145,14 @@ def upscale(
     def report(failure: str) -> None:
         console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
 
+    if shard_image and len(jax.local_devices()) == 1:
+        console.print(
+            "note: there is a single device, so that --shard-image changes nothing", soft_wrap=True
+        )
     for failure in failures:
         report(failure)
     done, start = 0, time.perf_counter()
-    if settings.tile == "auto":
+    if settings.tile == "auto" and not settings.shard:  # which takes every image whole
         side = shared_tile(network, variables, _sizes(targets), factor, settings)
         if side:
             settings = dataclasses.replace(settings, tile=side)
@@ -306,10 +318,11 @@ def _describe(
         return f"{shape[1]} x {shape[0]}"
 
     tiles = passes * cost.tiles
+    each = f" on each of {cost.devices} devices" if cost.devices > 1 else ""
     return (
         f"{path}: {pixels(image.shape)} to {pixels(size)} pixels; "
         f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {pixels(cost.tile)} ({cost.reason}); "
-        f"{cost.device_memory / 2**20:.0f} MiB for the network, "
+        f"{cost.device_memory / 2**20:.0f} MiB for the network{each}, "
         f"{cost.host_memory / 2**20:.0f} MiB for images; "
         f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds"
     )

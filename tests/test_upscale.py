@@ -135,6 +135,7 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
         ({"tile": "0"}, "tile is 0"),
         ({"overlap": "some"}, "--overlap is 'some', expected exact or a number of pixels"),
         ({"batch": 0}, "batch is 0"),
+        ({"tile": "64", "shard_image": True}, "tiles of 64 pixels were asked for, and to split"),
         ({"output": "file"}, "--output .*file is a file, expected a folder"),
     ],
 )
@@ -235,6 +236,20 @@ def test_options_reach_the_network(model, tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), expected)
     plain = upscale_image(network, variables, image, 2)
     assert (expected != plain).any()
+
+
+def test_sharing_an_image_with_no_other_device(model, tmp_path, capsys):
+    """One line says so, and images, of many sizes too, go whole."""
+    names = [f"{number:02}.png" for number in range(10)]
+    for number, name in enumerate(names):
+        write_image(tmp_path / "in" / name, noise(20 + number, 30, 3))
+    upscale([tmp_path / "in"], model=model, output=tmp_path / "plain", tile="none")
+    upscale([tmp_path / "in"], model=model, output=tmp_path / "shared", shard_image=True)
+    note = "note: there is a single device, so that --shard-image changes nothing\n"
+    assert capsys.readouterr().err == note
+    for name in names:
+        plain, shared = (read_image(tmp_path / folder / name) for folder in ("plain", "shared"))
+        np.testing.assert_array_equal(plain, shared)
 
 
 def test_dry_run(model, tmp_path, capsys):
@@ -467,7 +482,7 @@ def test_compilations_of_many_sizes(model, tmp_path, options, programs):
         write_image(tmp_path / "in" / f"{height}-{width}.png", noise(height, width, 3))
     inference.compiled.cache_clear()
     upscale([tmp_path / "in"], model=model, output=tmp_path / "out", **options)
-    (loaded,) = [inference.compiled(weights.load(model)[0], 2, "float32")]
+    (loaded,) = [inference.compiled(weights.load(model)[0], 2, "float32", 1)]
     assert loaded._cache_size() == programs
 
 

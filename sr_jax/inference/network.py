@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.sharded import OverDevices
 from sr_jax.models import Variables, forward
 from sr_jax.sharding import compiler_options
 
@@ -44,14 +46,20 @@ def precision(dtype: str) -> contextlib.AbstractContextManager[Any]:
     return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
 
 
+def count_devices(settings: Settings) -> int:
+    """How many devices share an image."""
+    return len(jax.local_devices()) if settings.shard else 1
+
+
 @functools.cache
-def compiled(model: nn.Module, scale: int, dtype: str) -> Any:
+def compiled(model: nn.Module, scale: int, dtype: str, devices: int = 1) -> Any:
     """The forward pass as one jitted function, which compiles once for each shape.
 
     Args:
         model: the network.
         scale: see `sr_jax.models.forward`.
         dtype: of the computation; call, lower and compile within `precision(dtype)`.
+        devices: that share every image by its rows (see `OverDevices`).
 
     Returns:
         (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`.
@@ -64,4 +72,6 @@ def compiled(model: nn.Module, scale: int, dtype: str) -> Any:
         result = forward(model, variables, images.astype(jnp.dtype(dtype)), scale=scale)
         return result.astype(result_dtype(dtype))
 
+    if devices > 1:
+        return OverDevices(step, output_factor(model, scale), devices)
     return jax.jit(step, compiler_options=compiler_options())

@@ -13,6 +13,7 @@ import numpy as np
 from sr_jax.inference.memory import memory_at_hand
 from sr_jax.inference.network import (
     compiled,
+    count_devices,
     input_size,
     output_factor,
     precision,
@@ -67,11 +68,13 @@ class Plan(NamedTuple):
     Attributes:
         tile: (height, width) of a tile, in pixels of the network's input.
         tiles: how many go through the network, those of all symmetries together.
-        device_memory: bytes that the network's program takes, the variables included.
+        device_memory: bytes that the network's program takes, the variables included; where
+            several devices share the image, on each of them.
         host_memory: bytes of the arrays around it at most: image, results, rounding. On a CPU both
             come out of the same memory.
         multiply_adds: of all tiles.
         reason: what the tile's size follows from.
+        devices: how many share the image.
     """
 
     tile: tuple[int, int]
@@ -80,6 +83,7 @@ class Plan(NamedTuple):
     host_memory: int
     multiply_adds: int
     reason: str
+    devices: int
 
 
 def plan(
@@ -117,6 +121,7 @@ def plan(
         _host_memory(model, height, width, scale, settings),
         tiles * multiply_adds(model, *cut.tile, scale),
         cut.reason,
+        count_devices(settings),
     )
 
 
@@ -141,11 +146,15 @@ def layout(
             or an exact overlap of a network that looks at the whole image.
     """
     side, reason, fitting = settings.tile, f"a square of {settings.tile} for every image", 0
-    if side == "auto":
+    devices = count_devices(settings)
+    if devices > 1:
+        side = None
+    elif side == "auto":
         side, fitting, reason = _largest_tile(model, variables, scale, settings)
     height, width = (_extended(model, length, None, settings) for length in size)
     if side is None or height * width <= fitting:
         reason = "the whole image at once" if side is None else f"the whole image; {reason}"
+        reason = f"the whole image over {devices} devices" if devices > 1 else reason
         return Layout((height, width), (height, width), 0, 0, reason)
     # Rounded down to what the network takes.
     side = max(valid_side(model, 1), int(side) - int(side) % size_divisor(model))
@@ -203,6 +212,8 @@ def predict_memory(
 ) -> int:
     """Bytes of the network's program on a batch of tiles: variables, tiles, results, temporaries.
 
+    Of a program that several devices share, the bytes on each.
+
     The compiler says what two small programs need; from there on memory grows in proportion to
     the pixels, in the networks with attention too, which works in blocks.
 
@@ -211,7 +222,7 @@ def predict_memory(
         variables: its variables, of which only the shapes matter.
         tile: (height, width) in pixels of the network's input.
         scale: the network's factor.
-        settings: of which dtype and batch matter.
+        settings: of which dtype, batch and shard matter.
     """
     fixed, per_pixel = _memory(model, variables, scale, settings)
     return math.ceil(fixed + per_pixel * tile[0] * tile[1])
@@ -222,21 +233,29 @@ def _memory(
 ) -> tuple[float, float]:
     leaves, structure = jax.tree.flatten(variables)
     shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
-    return _probe(model, structure, shapes, scale, settings.dtype, settings.batch)
+    devices = count_devices(settings)
+    return _probe(model, structure, shapes, scale, settings.dtype, settings.batch, devices)
 
 
 @functools.cache
 def _probe(
-    model: nn.Module, structure: Any, shapes: tuple[Any, ...], scale: int, dtype: str, batch: int
+    model: nn.Module,
+    structure: Any,
+    shapes: tuple[Any, ...],
+    scale: int,
+    dtype: str,
+    batch: int,
+    devices: int,
 ) -> tuple[float, float]:
     """Bytes of the program: the part that no image changes, and those for a pixel of a tile."""
     variables = jax.tree.unflatten(structure, shapes)
     pixels, needed = [], []
     for probe in _PROBES:
-        side = valid_side(model, probe)
+        # Larger where devices share it: attention must have full blocks on each.
+        side = valid_side(model, probe * math.ceil(math.sqrt(devices)))
         images = jax.ShapeDtypeStruct((batch, side, side, model.n_colors), result_dtype(dtype))
         with precision(dtype):
-            program = compiled(model, scale, dtype).lower(variables, images).compile()
+            program = compiled(model, scale, dtype, devices).lower(variables, images).compile()
         analysis = program.memory_analysis()
         pixels.append(side * side)
         needed.append(

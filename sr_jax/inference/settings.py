@@ -25,6 +25,9 @@ class Settings:
         bucket: sides shorter than a tile (all sides without tiles) are extended to a multiple of
             32 by repeating the edge, and the result is cropped: fewer compilations in a folder of
             many sizes, and other values near the lower and right border.
+        shard: every image goes whole, its rows split over all devices of this process, of which
+            each needs a part of the memory; the result is that of one device. With a single
+            device it changes nothing.
     """
 
     tile: int | str | None = None
@@ -33,6 +36,7 @@ class Settings:
     dtype: str = "float32"
     batch: int = 1
     bucket: bool = False
+    shard: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for values that are none of the above."""
@@ -40,6 +44,11 @@ class Settings:
             raise ValueError(f"tile is {self.tile!r}; known are 'auto', a number and None")
         if isinstance(self.tile, int) and self.tile < 1:
             raise ValueError(f"tile is {self.tile}, expected at least 1 pixel")
+        if isinstance(self.tile, int) and self.shard:
+            raise ValueError(
+                f"tiles of {self.tile} pixels were asked for, and to split images over devices: "
+                "such images go whole; give one of the two"
+            )
         if isinstance(self.overlap, str) and self.overlap != "exact":
             raise ValueError(f"overlap is {self.overlap!r}; known are 'exact', a number and None")
         if isinstance(self.overlap, int) and self.overlap < 0:

@@ -11,6 +11,7 @@ from sr_jax.imaging.resize import imresize
 from sr_jax.inference.ensemble import symmetries
 from sr_jax.inference.network import (
     compiled,
+    count_devices,
     input_size,
     output_factor,
     precision,
@@ -87,7 +88,7 @@ def run_network(
         image = np.pad(image, (*missing, (0, 0)), mode="edge")
     result = np.zeros((factor * cut.size[0], factor * cut.size[1], image.shape[2]), dtype)
 
-    function = compiled(model, scale, settings.dtype)
+    function = compiled(model, scale, settings.dtype, count_devices(settings))
     pairs = [(image, result)]
     if settings.ensemble:
         pairs = list(zip(symmetries(image), symmetries(result), strict=True))

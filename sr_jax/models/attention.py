@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sr_jax.models.rows import by_rows, by_rows_with_halo
+
 # Scores that one block holds, 16 MB of float32. On CPU, 2**18 to 2**24 take the same time to 15 %
 # (9216 queries and keys; gradient 2.5, 2.3, 2.2, 2.2 CPU seconds at 2**18, 20, 22, 24), while
 # temporary memory grows from 15 to 125 MB; a small block would only starve an accelerator.
@@ -94,68 +96,89 @@ def cross_scale_attention(
     """
     height, width, channels = query.shape[1:]
     key_height, key_width, _ = key.shape[1:]
-    tile_rows, rows = _even_split(height, tile)
-    tile_columns, columns = _even_split(width, tile)
-    after = (2 + tile_rows * rows - height, 2 + tile_columns * columns - width)
     # Maps of keys are flat, with a column of zeros on either side: a diagonal is then a slice of a
     # long contiguous row, and a step of `wide` is a step of one row.
     wide = key_width + 2
-    origins = np.stack(np.meshgrid(rows * np.arange(tile_rows), columns * np.arange(tile_columns)))
-    origins = origins.transpose(2, 1, 0).reshape(-1, 2)
+    tile_columns, columns = _even_split(width, tile)
 
-    @jax.checkpoint
-    def attend_tile(
-        origin: jax.Array, query: jax.Array, key: jax.Array, factor: jax.Array, value: jax.Array
+    def attend_rows(
+        query: jax.Array,
+        first: jax.Array | int,
+        key: jax.Array,
+        value: jax.Array,
+        norm_floor: jax.Array,
     ) -> jax.Array:
-        block = lax.dynamic_slice(
-            query, (origin[0], origin[1], 0), (rows + 4, columns + 4, channels)
-        )
-        products = _products(block.reshape(-1, channels), key).reshape(rows + 4, columns + 4, -1)
-        scores = _diagonal_sums(products, wide)  # queries and keys with a border of one
-        weights, total = _exponentials(jnp.where(factor > 0, scores * factor, -jnp.inf))
-        row = origin[0] - 1 + jnp.arange(rows + 2)
-        column = origin[1] - 1 + jnp.arange(columns + 2)
-        inside = ((row >= 0) & (row < height))[:, None] & (column >= 0) & (column < width)
-        weights = _diagonal_sums(weights * (inside[:, :, None] / total), wide)
-        return (weights.reshape(rows * columns, -1) @ value).reshape(rows, columns, -1)
+        """Of the queries from row `first` on, given with a border of two rows."""
+        n_rows = query.shape[1] - 4
+        tile_rows, rows = _even_split(n_rows, tile)
+        after = (tile_rows * rows - n_rows, 2 + tile_columns * columns - width)
+        grid = np.meshgrid(rows * np.arange(tile_rows), columns * np.arange(tile_columns))
+        origins = np.stack(grid).transpose(2, 1, 0).reshape(-1, 2)
 
-    def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
-        query, key, value = operands
-        squares = jnp.pad(jnp.sum(jnp.square(key), axis=-1), 1)
-        squares = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
-        squares = squares[:-2] + squares[1:-1] + squares[2:]
-        # The floor goes under the root, whose gradient at zero is infinite.
-        norms = jnp.sqrt(jnp.maximum(squares, jnp.square(norm_floor)))
-        factor = jnp.pad(softmax_scale / norms, 1).reshape(-1)  # 0: no key there
-        query = jnp.pad(query, ((2, after[0]), (2, after[1]), (0, 0)))
-        key = jnp.pad(key, ((2, 2), (1, 1), (0, 0))).reshape(-1, channels)
-        key = jnp.pad(key, ((1, 1), (0, 0)))
-        value = jnp.pad(value, ((0, 0), (1, 1), (0, 0))).reshape(key_height * wide, -1)[1:-1]
-        out = lax.map(
-            lambda origin: attend_tile(origin, query, key, factor, value), jnp.asarray(origins)
-        )
-        out = out.reshape(tile_rows, tile_columns, rows, columns, -1).transpose(0, 2, 1, 3, 4)
-        out = out.reshape(tile_rows * rows, tile_columns * columns, -1)
-        return out[:height, :width]
+        @jax.checkpoint
+        def attend_tile(
+            origin: jax.Array, query: jax.Array, key: jax.Array, factor: jax.Array, value: jax.Array
+        ) -> jax.Array:
+            block = lax.dynamic_slice(
+                query, (origin[0], origin[1], 0), (rows + 4, columns + 4, channels)
+            )
+            products = _products(block.reshape(-1, channels), key)
+            products = products.reshape(rows + 4, columns + 4, -1)
+            scores = _diagonal_sums(products, wide)  # queries and keys with a border of one
+            weights, total = _exponentials(jnp.where(factor > 0, scores * factor, -jnp.inf))
+            row = first + origin[0] - 1 + jnp.arange(rows + 2)
+            column = origin[1] - 1 + jnp.arange(columns + 2)
+            inside = ((row >= 0) & (row < height))[:, None] & (column >= 0) & (column < width)
+            weights = _diagonal_sums(weights * (inside[:, :, None] / total), wide)
+            return (weights.reshape(rows * columns, -1) @ value).reshape(rows, columns, -1)
 
-    at_once = max_scores // ((rows + 4) * (columns + 4) * (key_height + 4) * wide)
-    return _over_images(attend_image, (query, key, value), at_once)
+        def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
+            query, key, value = operands
+            squares = jnp.pad(jnp.sum(jnp.square(key), axis=-1), 1)
+            squares = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
+            squares = squares[:-2] + squares[1:-1] + squares[2:]
+            # The floor goes under the root, whose gradient at zero is infinite.
+            norms = jnp.sqrt(jnp.maximum(squares, jnp.square(norm_floor)))
+            factor = jnp.pad(softmax_scale / norms, 1).reshape(-1)  # 0: no key there
+            query = jnp.pad(query, ((0, after[0]), (2, after[1]), (0, 0)))
+            key = jnp.pad(key, ((2, 2), (1, 1), (0, 0))).reshape(-1, channels)
+            key = jnp.pad(key, ((1, 1), (0, 0)))
+            value = jnp.pad(value, ((0, 0), (1, 1), (0, 0))).reshape(key_height * wide, -1)[1:-1]
+            out = lax.map(
+                lambda origin: attend_tile(origin, query, key, factor, value), jnp.asarray(origins)
+            )
+            out = out.reshape(tile_rows, tile_columns, rows, columns, -1).transpose(0, 2, 1, 3, 4)
+            out = out.reshape(tile_rows * rows, tile_columns * columns, -1)
+            return out[:n_rows, :width]
+
+        at_once = max_scores // ((rows + 4) * (columns + 4) * (key_height + 4) * wide)
+        return _over_images(attend_image, (query, key, value), at_once)
+
+    return by_rows_with_halo(attend_rows, query, key, value, norm_floor, halo=2)
 
 
 def space_to_cells(x: jax.Array, factor: int) -> jax.Array:
     """(N, f * H, f * W, C) -> (N, H, W, f * f * C): cells of f x f pixels, channels (i, j, c)."""
-    n, height, width, channels = x.shape
-    x = x.reshape(n, height // factor, factor, width // factor, factor, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, height // factor, width // factor, factor * factor * channels)
+
+    def cells(x: jax.Array) -> jax.Array:
+        n, height, width, channels = x.shape
+        x = x.reshape(n, height // factor, factor, width // factor, factor, channels)
+        x = x.transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(n, height // factor, width // factor, factor * factor * channels)
+
+    return by_rows(cells, x, multiple=factor)
 
 
 def cells_to_space(x: jax.Array, factor: int) -> jax.Array:
     """(N, H, W, f * f * C) -> (N, f * H, f * W, C), the inverse of `space_to_cells`."""
-    n, height, width, channels = x.shape
-    x = x.reshape(n, height, width, factor, factor, channels // factor**2)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, height * factor, width * factor, channels // factor**2)
+
+    def space(x: jax.Array) -> jax.Array:
+        n, height, width, channels = x.shape
+        x = x.reshape(n, height, width, factor, factor, channels // factor**2)
+        x = x.transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(n, height * factor, width * factor, channels // factor**2)
+
+    return by_rows(space, x)
 
 
 def _diagonal_sums(x: jax.Array, wide: int) -> jax.Array:

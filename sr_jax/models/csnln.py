@@ -15,6 +15,7 @@ from sr_jax.models.attention import (
     space_to_cells,
 )
 from sr_jax.models.layers import Conv, MeanShift, PReLU, conv2d, uniform_fan_in
+from sr_jax.models.rows import by_rows
 
 
 def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
@@ -123,18 +124,19 @@ class InScaleAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        n, height, width, n_feats = x.shape
+        n_feats = x.shape[-1]
+        query = ConvPReLU(n_feats // 2, 1, name="conv_match1")(x)
+        key = ConvPReLU(n_feats // 2, 1, name="conv_match2")(x)
+        value = ConvPReLU(n_feats, 1, name="conv_assembly")(x)
 
-        def embed(features: int, name: str) -> jax.Array:
-            return ConvPReLU(features, 1, name=name)(x).reshape(n, height * width, features)
+        def flat(x: jax.Array) -> jax.Array:
+            return x.reshape(len(x), -1, x.shape[-1])
 
-        y = non_local_attention(
-            embed(n_feats // 2, "conv_match1"),
-            embed(n_feats // 2, "conv_match2"),
-            embed(n_feats, "conv_assembly"),
-            max_scores=self.max_scores,
-        )
-        return y.reshape(x.shape)
+        def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+            y = non_local_attention(flat(query), key, value, max_scores=self.max_scores)
+            return y.reshape(*query.shape[:-1], n_feats)
+
+        return by_rows(attend, query, flat(key), flat(value))
 
 
 class CrossScaleAttention(nn.Module):
@@ -171,10 +173,12 @@ class CrossScaleAttention(nn.Module):
 
 def _smaller(x: jax.Array, factor: int) -> jax.Array:
     """Bilinear downscaling without antialiasing: for 3 the centre pixel of each cell."""
-    if factor == 3:
-        return x[:, 1::3, 1::3]
-    n, height, width, channels = x.shape
-    return x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+    def mean_of_cells(x: jax.Array) -> jax.Array:
+        n, height, width, channels = x.shape
+        return x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+    return x[:, 1::3, 1::3] if factor == 3 else by_rows(mean_of_cells, x, multiple=2)
 
 
 class Encoder(nn.Module):

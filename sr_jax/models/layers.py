@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sr_jax.models.rows import by_rows
+
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
 Initializer = Callable[..., jax.Array]
@@ -222,9 +224,13 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     Returns:
         (N, factor * H, factor * W, C).
     """
-    n, h, w, c = x.shape
-    x = x.reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-    return x.reshape(n, h * factor, w * factor, c // factor**2)
+
+    def shuffle(x: jax.Array) -> jax.Array:
+        n, h, w, c = x.shape
+        x = x.reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+        return x.reshape(n, h * factor, w * factor, c // factor**2)
+
+    return by_rows(shuffle, x)
 
 
 def shuffle_factors(scale: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from jax import lax
 
 from sr_jax.models.attention import MAX_SCORES, non_local_attention
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.rows import by_rows, flatten, split
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -61,7 +62,7 @@ class SecondOrderChannelAttention(nn.Module):
         # other exactly 1000: its start is negative there.)
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
-        samples = centre.reshape(x.shape[0], -1, n_feats)
+        samples = flatten(centre)
         # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. HIGHEST: five
         # steps of the root multiply TF32's rounding.
         samples = samples - samples.mean(axis=1, keepdims=True)
@@ -102,20 +103,23 @@ class NonLocalBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        n, height, width, n_feats = x.shape
+        n, _, _, n_feats = x.shape
         hidden = n_feats // 8
 
         def pooled(name: str) -> jax.Array:
             y = Conv(hidden, kernel_size=1, name=name)(x)
             return nn.max_pool(y, (2, 2), strides=(2, 2)).reshape(n, -1, hidden)
 
-        query = Conv(hidden, kernel_size=1, name="theta")(x).reshape(n, -1, hidden)
-        y = non_local_attention(query, pooled("phi"), pooled("g"), max_scores=self.max_scores)
+        def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+            y = non_local_attention(
+                query.reshape(n, -1, hidden), key, value, max_scores=self.max_scores
+            )
+            return y.reshape(query.shape)
+
+        query = Conv(hidden, kernel_size=1, name="theta")(x)
+        y = by_rows(attend, query, pooled("phi"), pooled("g"))
         zeros = nn.initializers.zeros
-        y = Conv(n_feats, kernel_size=1, kernel_init=zeros, bias_init=zeros, name="W")(
-            y.reshape(n, height, width, hidden)
-        )
-        return x + y
+        return x + Conv(n_feats, kernel_size=1, kernel_init=zeros, bias_init=zeros, name="W")(y)
 
 
 class RegionNonLocal(nn.Module):
@@ -131,9 +135,9 @@ class RegionNonLocal(nn.Module):
         middle, centre = x.shape[1] // 2, x.shape[2] // 2
         upper, lower = (
             jnp.concatenate([block(half[:, :, :centre]), block(half[:, :, centre:])], axis=2)
-            for half in (x[:, :middle], x[:, middle:])
+            for half in (split(x[:, :middle]), split(x[:, middle:]))
         )
-        return jnp.concatenate([upper, lower], axis=1)
+        return split(jnp.concatenate([upper, lower], axis=1))
 
 
 class SAN(nn.Module):

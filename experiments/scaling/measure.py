@@ -1,0 +1,181 @@
+"""How much do devices tell each other in a training step? The bytes, from the compiled program.
+
+    python -m experiments.scaling.measure --output experiments/scaling/results
+
+Every row is the step of a recipe at the paper's full size, as the training loop compiles it, on
+virtual devices of this machine's CPU. Nothing is trained.
+"""
+
+import importlib
+import json
+import math
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+from unittest import mock
+
+import typer
+
+DEVICES = (1, 2, 4, 8)
+# Config, arguments. The images are never read.
+RECIPES = (
+    ("srcnn", "photos"),
+    ("vdsr", "photos"),
+    ("srresnet", "photos"),
+    ("srgan", "mse,photos"),
+    ("edsr", "photos"),
+    ("mdsr", "photos"),
+    ("rcan", "photos"),
+    ("san", "photos"),
+    ("csnln", "photos"),
+)
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "reduce-scatter",
+    "collective-permute",
+    "collective-broadcast",
+)
+BYTES = {"pred": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
+
+
+def communication(hlo: str) -> dict[str, int]:
+    """What devices tell each other in a program.
+
+    What is in the body of a loop counts as often as the loop goes round.
+
+    Args:
+        hlo: the text of a compiled program.
+
+    Returns:
+        `bytes` of the results of all all-reduces and their number, `calls`; `other_bytes` of the
+        results of all other collectives, of which data-parallel training should have none.
+
+    Raises:
+        ValueError: a collective in a loop of unknown length.
+    """
+    computations: dict[str, list[str]] = {}
+    entry = name = ""
+    for line in hlo.splitlines():
+        if head := re.match(r"(ENTRY )?%?([\w.-]+) .*\{$", line):
+            name = head[2]
+            entry = name if head[1] else entry
+            computations[name] = []
+        elif name:
+            computations[name].append(line)
+
+    def count(name: str) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for line in computations[name]:
+            if told := re.search(rf" = (.*) ({'|'.join(COLLECTIVES)})(-start)?\(", line):
+                shapes = re.findall(r"(\w+)\[([\d,]*)\]", told[1])
+                reduced = told[2] == "all-reduce"
+                total["bytes" if reduced else "other_bytes"] += sum(
+                    BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
+                    for dtype, shape in shapes
+                )
+                total["calls"] += reduced
+                continue
+            inner = re.findall(r"(?:body|calls|to_apply)=%?([\w.-]+)", line)
+            for branches in re.findall(r"branch_computations=\{([^}]*)\}", line):
+                inner += re.findall(r"[\w.-]+", branches)
+            for found in filter(None, map(count, inner)):
+                times = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line)
+                if " while(" in line and times is None:
+                    raise ValueError("a collective in a loop of unknown length")
+                total.update({key: n * (int(times[1]) if times else 1) for key, n in found.items()})
+        return total
+
+    return {"bytes": 0, "calls": 0, "other_bytes": 0, **count(entry)}
+
+
+def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
+    """What a recipe's step communicates, and 4 bytes for each parameter that it updates."""
+    import jax
+    import numpy as np
+
+    from sr_jax import sharding, train
+    from sr_jax.models import create_model
+    from sr_jax.training import steps
+
+    config = importlib.import_module(f"configs.{name}").get_config(arguments)
+    model = create_model(**config.model)
+    scale, size, side = config.data.scales[0], config.data.batch_size, config.data.lr_patch_size
+    mesh = jax.make_mesh(
+        (devices,),
+        (sharding.BATCH_AXIS,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=jax.devices()[:devices],
+    )
+    state = train.make_state(config, model, mesh)
+    target = side if model.takes_interpolated else scale * side
+    batch = {
+        image: jax.ShapeDtypeStruct(
+            (size, length, length, model.n_colors),
+            np.float32,
+            sharding=sharding.split_rows(mesh),
+        )
+        for image, length in (("lr", side), ("hr", target))
+    }
+    # The loop's function calls the jitted one: under a jit around it, only the outer one may have
+    # compiler options.
+    with mock.patch.object(steps, "compiler_options", dict):
+        update = train.make_updates(config, model, mesh)[scale]
+        jitted = jax.jit(update, compiler_options=sharding.compiler_options())
+        program = jitted.lower(state, batch).compile()
+    branch = getattr(model, "branch", lambda layer: None)
+    trees = [{k: v for k, v in state.params.items() if branch(k) in (None, scale)}]
+    if config.adversarial.weight:
+        trees.append(state.discriminator.params)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(trees))
+    return {"batch": size, "parameter_bytes": 4 * parameters, **communication(program.as_text())}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| recipe | devices | all-reduces | MB | 4 bytes a parameter, MB | ratio | others, MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        moved, parameters, others = (
+            row[key] / 1e6 for key in ("bytes", "parameter_bytes", "other_bytes")
+        )
+        lines.append(
+            f"| {row['recipe']}:{row['arguments']} | {row['devices']} | {row['calls']} | "
+            f"{moved:.3f} | {parameters:.3f} | {moved / parameters:.4f} | {others:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    only: Annotated[str | None, typer.Option(help="One recipe.")] = None,
+) -> None:
+    """Measures all cases; rows that exist are kept, so that a run can be resumed."""
+    # Read when jax is imported, which is why functions import it.
+    flags = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES[-1]}"
+    )
+    os.environ["XLA_FLAGS"] = flags
+    output.mkdir(parents=True, exist_ok=True)
+    store = output / "rows.json"
+    rows = json.loads(store.read_text()) if store.exists() else []
+    for name, arguments in RECIPES:
+        if only not in (None, name):
+            continue
+        for devices in DEVICES:
+            case = {"recipe": name, "arguments": arguments, "devices": devices}
+            if any(case.items() <= row.items() for row in rows):
+                continue
+            rows.append(case | step(name, arguments, devices))
+            store.write_text(json.dumps(rows, indent=2) + "\n")
+            (output / "table.md").write_text(table(rows))
+            print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
