@@ -519,7 +519,7 @@ def test_images_of_many_sizes_share_programs(
 
     inference.compiled.cache_clear()
     first, *_ = run("auto")
-    compiled = inference.compiled(weights.load(model)[0], 2, "float32")
+    compiled = inference.compiled(weights.load(model)[0], 2, "float32", 1)
     assert compiled._cache_size() == programs
     assert ("tiles of 32 x 32" in first and "--tile none" in first) == shared
     run(tile, tile=tile)
