@@ -44,7 +44,7 @@ def discriminator_of(cell: Cell) -> nn.Module:
 
 def inference(cell: Cell, side: Side, images: np.ndarray) -> Contender:
     """The forward pass that `sr-jax upscale` runs; `images` are (N, H, W, C) in [0, 1]."""
-    forward = compiled(side.model, cell.network.scale, cell.dtype)
+    forward = compiled(side.model, cell.network.scale, cell.dtype, 1)
     arguments = jax.device_put((side.variables, images))
     program, seconds = _compile(forward, *arguments)
 
@@ -128,7 +128,7 @@ def temporary_bytes(cell: Cell) -> int:
     shapes = [_shapes(model) for model in models]
     if cell.task == "inference":
         program, _ = _compile(
-            compiled(models[0], cell.network.scale, cell.dtype), shapes[0], images
+            compiled(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
         )
         return _temporary(program)
     optimizer = make_optimizer(get_defaults().optimizer, getattr(models[0], "branch", None))

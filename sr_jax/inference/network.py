@@ -52,7 +52,7 @@ def count_devices(settings: Settings) -> int:
 
 
 @functools.cache
-def compiled(model: nn.Module, scale: int, dtype: str, devices: int = 1) -> Any:
+def compiled(model: nn.Module, scale: int, dtype: str, devices: int) -> Any:
     """The forward pass as one jitted function, which compiles once for each shape.
 
     Args:

@@ -34,7 +34,7 @@ def test_prediction_is_what_the_compiler_says(network, name, hyperparameters, sc
     model, variables = network(name, **hyperparameters)
     settings = Settings(batch=2)
     images = jax.ShapeDtypeStruct((2, *tile, model.n_colors), jnp.float32)
-    analysis = compiled(model, scale, "float32").lower(variables, images).compile()
+    analysis = compiled(model, scale, "float32", 1).lower(variables, images).compile()
     analysis = analysis.memory_analysis()
     needed = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     needed += analysis.temp_size_in_bytes

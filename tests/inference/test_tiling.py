@@ -174,7 +174,7 @@ def test_programs_are_few(network, photo):
     """One for all images of a tile or more, one more for every distinct short side."""
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=4)
     model = model.clone(res_scale=0.5)  # a network of this test's own: nothing compiled yet
-    count = compiled(model, 2, "float32")._cache_size
+    count = compiled(model, 2, "float32", 1)._cache_size
 
     def programs(shapes, settings):
         before = count()
