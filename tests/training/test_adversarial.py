@@ -27,9 +27,11 @@ from sr_jax.training.steps import Batch, Metrics, compile_step, make_train_step
 
 torch = pytest.importorskip("torch")
 
-from test_twins import numpy_state, randomise  # noqa: E402, it imports torch
-
 from experiments.throughput.twins import create_twin  # noqa: E402, it imports torch
+from experiments.throughput.twins.weights import (  # noqa: E402, it imports torch
+    numpy_state,
+    randomise,
+)
 
 Twins = tuple[Any, Any]  # generator and discriminator
 TorchLoss = Callable[[Any, Any], Any]
