@@ -7,10 +7,8 @@ runs in a process of its own and twice: first with nothing compiled, then with w
 left in the cache folder (the plain loop leaves nothing). Weights are random, which changes no time.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ import jax
 import numpy as np
 import typer
 
+from experiments.environment import environment
 from sr_jax import weights
 from sr_jax.data.sources import load
 from sr_jax.imaging.files import from_float, list_images, read_image, to_float, write_image
@@ -136,23 +135,10 @@ def main(
         for method in METHODS:
             if any({**case, "method": method}.items() <= row.items() for row in rows):
                 continue
-            rows.append({**case, **measure(method, model, images), "where": where()})
+            rows.append({**case, **measure(method, model, images), "environment": environment()})
             store.write_text(json.dumps(rows, indent=2) + "\n")
             print(rows[-1], flush=True)
     (output / "table.md").write_text(table(rows))
-
-
-def where() -> str:
-    """Machine, versions and commit of a row."""
-    device = jax.devices()[0]
-    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
-    return (
-        f"{cpu if device.platform == 'cpu' else device.device_kind}; "
-        f"Python {platform.python_version()}, jax {importlib.metadata.version('jax')}, "
-        f"flax {importlib.metadata.version('flax')}; commit {commit}, {time.strftime('%Y-%m-%d')}"
-    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -177,7 +163,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['images'] / second['seconds']:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *sorted({row["where"] for row in rows})]) + "\n"
+    return "\n".join([*lines, "", *sorted({row["environment"] for row in rows})]) + "\n"
 
 
 if __name__ == "__main__":

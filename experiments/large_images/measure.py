@@ -8,10 +8,8 @@ than it. Weights are random, which changes neither time nor memory. Every row is
 process of its own; rows that exist are kept, so that a run can be resumed.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import typer
 
+from experiments.environment import environment
 from experiments.tiling.measure import at_joins, joins, roughness
 from sr_jax import weights
 from sr_jax.data.sources import load
@@ -135,17 +134,6 @@ def main(
         store.write_text(json.dumps(rows, indent=2) + "\n")
         print(json.dumps(rows[-1]), flush=True)
     (output / "table.md").write_text(table(rows))
-
-
-def environment() -> str:
-    """What a row was measured with."""
-    describe = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB, Python "
-        f"{platform.python_version()}, jax {importlib.metadata.version('jax')}, commit {commit}"
-    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -4,10 +4,7 @@
         --benchmarks ../shared/data/benchmarks --output experiments/published/results
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from experiments.environment import environment
 from sr_jax.imaging.color import rgb_to_luma
 from sr_jax.imaging.files import list_images, read_image, to_float
 from sr_jax.imaging.metrics import psnr, shave, ssim
@@ -168,19 +166,6 @@ def _sr_jax(*arguments: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def environment() -> dict[str, str]:
-    """What the figures were computed with."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    return {
-        "commit": commit,
-        "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("jax", "numpy")},
-    }
-
-
 def main(
     weights: Annotated[Path, typer.Option(help="Folder of the published weights.")],
     benchmarks: Annotated[Path, typer.Option(help="Folder that holds Set5, Set14 and B100.")],
@@ -214,8 +199,7 @@ def main(
         cells += [f"{row['sr_jax']:.{digits + 1}f}", f"{difference:+.{digits + 1}f}"]
         lines.append(f"| {' | '.join(cells)} |")
         failed += abs(difference) > TOLERANCES[quantity]
-    told = ", ".join(f"{name} {value}" for name, value in where.items())
-    (output / "table.md").write_text("\n".join([*lines, "", told]) + "\n")
+    (output / "table.md").write_text("\n".join([*lines, "", where]) + "\n")
     print(f"{len(rows) - failed} of {len(rows)} figures agree with the published ones")
 
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import typer
 
+from experiments.environment import environment
 from sr_jax import weights as weights_files
 from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import list_folder
@@ -154,7 +155,8 @@ def main(
             if any(case.items() <= row.items() for row in rows):
                 continue
             settings = Settings(tile=tile, overlap=overlap)
-            rows.append({**case, **measure(model, variables, images, scale, settings)})
+            figures = measure(model, variables, images, scale, settings)
+            rows.append({**case, **figures, "environment": environment()})
             store.write_text(json.dumps(rows, indent=2) + "\n")
             print(rows[-1], flush=True)
     (output / "table.md").write_text(table(rows))
@@ -185,7 +187,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['roughness']:.4f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    places = sorted({row["environment"] for row in rows})
+    return "\n".join([*lines, "", *places]) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -31,6 +32,11 @@ from sr_jax.models import Variables, describe_model, multiply_adds, receptive_ra
 # results lie in the same memory, and other programs.
 CPU_SHARE = 0.25
 ACCELERATOR_SHARE = 0.8
+
+# XLA:CPU's convolutions ask at once for so many bytes a pixel of the largest feature maps (two
+# slices of 288 to 320 float32 of every patch). They hardly touch them, but an operating system
+# refuses what is more than its RAM, and then the process ends without an exception.
+CPU_SCRATCH = 2560
 
 STEP = 32  # sides of automatic tiles and of buckets are multiples of it
 
@@ -143,7 +149,8 @@ def layout(
 
     Raises:
         ValueError: tiles as large as the overlaps on their sides, not enough memory for any tile,
-            or an exact overlap of a network that looks at the whole image.
+            tiles or a whole image beyond what XLA:CPU can take on this machine, or an exact overlap
+            of a network that looks at the whole image.
     """
     side, reason, fitting = settings.tile, f"a square of {settings.tile} for every image", 0
     devices = count_devices(settings)
@@ -153,6 +160,7 @@ def layout(
         side, fitting, reason = _largest_tile(model, variables, scale, settings)
     height, width = (_extended(model, length, None, settings) for length in size)
     if side is None or height * width <= fitting:
+        _check_size(model, (height, width), scale, settings)
         reason = "the whole image at once" if side is None else f"the whole image; {reason}"
         reason = f"the whole image over {devices} devices" if devices > 1 else reason
         return Layout((height, width), (height, width), 0, 0, reason)
@@ -160,6 +168,7 @@ def layout(
     side = max(valid_side(model, 1), int(side) - int(side) % size_divisor(model))
     height, width = (_extended(model, length, side, settings) for length in size)
     tile = min(side, height), min(side, width)
+    _check_size(model, tile, scale, settings)
     overlap, ramp = _overlap(model, side, settings)
     return Layout((height, width), tile, overlap, ramp, reason)
 
@@ -279,6 +288,9 @@ def _largest_tile(
         available, where = indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
     fixed, per_pixel = _memory(model, variables, scale, settings)
     pixels = max(0, int((available - fixed) / per_pixel))
+    most = _most_pixels(model, scale, settings)
+    if most < pixels:
+        pixels, where = int(most), "what XLA:CPU's convolutions can take on this machine"
     side = math.isqrt(pixels) // STEP * STEP
     if side < STEP:
         least = predict_memory(model, variables, (STEP, STEP), scale, settings)
@@ -287,6 +299,24 @@ def _largest_tile(
             f"there are {where}; give a tile, or a smaller batch"
         )
     return side, pixels, f"a square of {side} is the largest in {where}"
+
+
+def _most_pixels(model: nn.Module, scale: int, settings: Settings) -> float:
+    """Pixels of a tile beyond which XLA:CPU's convolutions ask for more than this machine has."""
+    if jax.default_backend() != "cpu":
+        return math.inf
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    each = CPU_SCRATCH * settings.batch * output_factor(model, scale) ** 2
+    return count_devices(settings) * ram // each
+
+
+def _check_size(model: nn.Module, tile: tuple[int, int], scale: int, settings: Settings) -> None:
+    most = _most_pixels(model, scale, settings)
+    if math.prod(tile) > most:
+        raise ValueError(
+            f"{tile[1]} x {tile[0]} pixels at once are more than XLA:CPU's convolutions can take "
+            f"on this machine; give a tile of at most {math.isqrt(int(most)) // STEP * STEP}"
+        )
 
 
 @functools.cache

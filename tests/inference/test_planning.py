@@ -1,5 +1,7 @@
 """What a plan predicts, against what the compiler says and what upscaling does."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def test_prediction_is_what_the_compiler_says(network, name, hyperparameters, sc
     assert predicted == pytest.approx(needed, rel=0.1)
 
 
-def test_auto_takes_the_largest_tile_that_fits(network, memory):
+def test_auto_takes_the_largest_tile_that_fits(network, memory, monkeypatch):
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
     auto = Settings(tile="auto")
     memory(predict_memory(model, variables, (100, 100), 2))
@@ -57,12 +59,29 @@ def test_auto_takes_the_largest_tile_that_fits(network, memory):
         assert "the whole image" in whole.reason
     # However much there is, arrays stay below 2**31 values.
     memory(2**50)
+    monkeypatch.setattr(planning, "CPU_SCRATCH", 1)
     huge = plan(model, variables, 10**6, 10**6, 2, auto)
     assert "16 GiB, what 32-bit indices reach" in huge.reason
     assert huge.device_memory <= 2**34
     memory(predict_memory(model, variables, (31, 31), 2))
     with pytest.raises(ValueError, match="not enough memory: a tile of 32 pixels a side takes"):
         plan(model, variables, 200, 90, 2, auto)
+
+
+def test_nothing_is_more_than_convolutions_can_take(network, memory, monkeypatch):
+    """XLA:CPU asks for scratch space beyond the compiler's figures, and ends the process."""
+    model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
+    memory(2**40)
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setattr(planning, "CPU_SCRATCH", ram // (100 * 100 * 2**2))
+    cut = plan(model, variables, 200, 90, 2, Settings(tile="auto"))
+    assert cut.tile == (96, 90)
+    assert "what XLA:CPU's convolutions can take" in cut.reason
+    assert plan(model, variables, 200, 90, 2, Settings(tile="auto", batch=4)).tile == (32, 32)
+    plan(model, variables, 100, 100, 2)
+    for size, settings in (((101, 101), Settings()), ((200, 200), Settings(tile=101))):
+        with pytest.raises(ValueError, match=r"101 x 101 pixels at once .* a tile of at most 96"):
+            plan(model, variables, *size, 2, settings)
 
 
 def test_auto_is_what_upscaling_does(network, photo, memory, monkeypatch):
