@@ -9,7 +9,7 @@ Arguments: x2 (default), x3, x4; photos, div2k, folder=PATH; smoke.
 Recipe of the official code: DIV2K, LR patches of 48 x 48, batch 16, 8 symmetries, L1 on 0..1, Adam
 (0.9, 0.999, 1e-8), learning rate 1e-4 halved once, after 200 000 updates, of 1 000 000, every scale
 from scratch. Attention is over the whole patch or image: a training step takes much memory
-(train.accumulate lessens it), and validation much time.
+(train.remat and train.accumulate lessen it), and validation much time.
 """
 
 from ml_collections import ConfigDict

@@ -230,6 +230,7 @@ def make_updates(config: ConfigDict, model: nn.Module, mesh: Mesh) -> dict[int, 
         "dtype": jnp.dtype(config.train.dtype),
         "accumulate": config.train.accumulate,
         "ema_decay": config.train.ema,
+        "remat": config.train.remat,
     }
     schedule = make_schedule(config.optimizer)
     if config.loss.name in FEATURE_LOSSES:

@@ -13,10 +13,13 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from unittest import mock
 
 import typer
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 DEVICES = (1, 2, 4, 8)
 # Config, arguments. The images are never read.
@@ -92,8 +95,8 @@ def communication(hlo: str) -> dict[str, int]:
     return {"bytes": 0, "calls": 0, "other_bytes": 0, **count(entry)}
 
 
-def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
-    """What a recipe's step communicates, and 4 bytes for each parameter that it updates."""
+def compiled_step(config: "ConfigDict", devices: int = 1) -> tuple[Any, Any, dict[str, Any]]:
+    """A recipe's step as the training loop compiles it, a state, and the shapes of a batch."""
     import jax
     import numpy as np
 
@@ -101,7 +104,6 @@ def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
     from sr_jax.models import create_model
     from sr_jax.training import steps
 
-    config = importlib.import_module(f"configs.{name}").get_config(arguments)
     model = create_model(**config.model)
     scale, size, side = config.data.scales[0], config.data.batch_size, config.data.lr_patch_size
     mesh = jax.make_mesh(
@@ -125,13 +127,28 @@ def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
     with mock.patch.object(steps, "compiler_options", dict):
         update = train.make_updates(config, model, mesh)[scale]
         jitted = jax.jit(update, compiler_options=sharding.compiler_options())
-        program = jitted.lower(state, batch).compile()
+        return jitted.lower(state, batch).compile(), state, batch
+
+
+def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
+    """What a recipe's step communicates, and 4 bytes for each parameter that it updates."""
+    import jax
+
+    from sr_jax.models import create_model
+
+    config = importlib.import_module(f"configs.{name}").get_config(arguments)
+    program, state, _ = compiled_step(config, devices)
+    model, scale = create_model(**config.model), config.data.scales[0]
     branch = getattr(model, "branch", lambda layer: None)
     trees = [{k: v for k, v in state.params.items() if branch(k) in (None, scale)}]
     if config.adversarial.weight:
         trees.append(state.discriminator.params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trees))
-    return {"batch": size, "parameter_bytes": 4 * parameters, **communication(program.as_text())}
+    return {
+        "batch": config.data.batch_size,
+        "parameter_bytes": 4 * parameters,
+        **communication(program.as_text()),
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from sr_jax.models.attention import (
     non_local_attention,
     space_to_cells,
 )
-from sr_jax.models.layers import Conv, MeanShift, PReLU, conv2d, uniform_fan_in
+from sr_jax.models.layers import Conv, MeanShift, PReLU, conv2d, loop_body, uniform_fan_in
 from sr_jax.models.rows import by_rows
 
 
@@ -323,7 +323,7 @@ class CSNLN(nn.Module):
             return (small, carry[1] + conv2d(large, kernel)), None
 
         recurrences = nn.scan(
-            step,
+            loop_body(step),
             variable_broadcast=("params", "constants"),
             split_rngs={"params": False},
             length=self.depth,

@@ -4,7 +4,9 @@ Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
 """
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from sr_jax.models.rows import by_rows
+from sr_jax.sharding import mean_over_devices, sharing_devices
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
@@ -180,13 +183,13 @@ class BatchNorm(nn.Module):
         dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums of bfloat16 lose the small terms
         y = x.astype(dtype)
         if train and not self.is_initializing():
-            count = x.size // x.shape[-1]
+            count = sharing_devices() * x.size // x.shape[-1]
             if count < 2:
                 raise ValueError(
                     f"batch normalisation cannot train on one value a channel: given {x.shape}"
                 )
-            mean = y.mean((0, 1, 2))
-            var = jnp.square(y - mean).mean((0, 1, 2))
+            mean = mean_over_devices(y.mean((0, 1, 2)))
+            var = mean_over_devices(jnp.square(y - mean).mean((0, 1, 2)))
             for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
                 average = self.momentum * running.value + (1 - self.momentum) * new
                 running.value = average.astype(running.value.dtype)
@@ -305,6 +308,27 @@ class ResidualBlock(nn.Module):
         return x + y * self.res_scale
 
 
+_rematerialises = contextvars.ContextVar("rematerialises", default=False)
+
+
+@contextlib.contextmanager
+def rematerialisation(enabled: bool) -> Iterator[None]:
+    """While a network is traced: whether its backward pass computes repeated blocks again.
+
+    Then only what goes from block to block is kept: less memory, more time, the same values.
+    """
+    token = _rematerialises.set(enabled)
+    try:
+        yield
+    finally:
+        _rematerialises.reset(token)
+
+
+def loop_body(function: Callable) -> Callable:
+    """A function for `nn.scan`, subject to `rematerialisation`."""
+    return nn.remat(function) if _rematerialises.get() else function
+
+
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
     """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
@@ -326,7 +350,7 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
         # Initialising is for the random draws, and those compile slowly: one loop for all copies.
         unroll = length <= unroll_up_to and not module.is_initializing()
         stacked = nn.scan(
-            lambda copy, x, _: (copy(x, **options), None),
+            loop_body(lambda copy, x, _: (copy(x, **options), None)),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},
             split_rngs={"params": True},
             length=length,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sr_jax.models.attention import MAX_SCORES, non_local_attention
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, loop_body, repeat
 from sr_jax.models.rows import by_rows, flatten, split
 
 
@@ -187,7 +187,7 @@ class SAN(nn.Module):
         x = non_local(head)
         gamma = self.param("gamma", nn.initializers.zeros, (1,)).astype(x.dtype)
         groups = nn.scan(
-            lambda group, x, source: (group(x) + source, None),
+            loop_body(lambda group, x, source: (group(x) + source, None)),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sr_jax.training.losses import Loss, psnr
+from sr_jax.sharding import mean_over_devices
+from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import AdversarialState
 from sr_jax.training.steps import Batch, Metrics, apply_gradients, apply_network, in_parts
 
@@ -24,6 +25,7 @@ def make_adversarial_step(
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    remat: bool = False,
 ) -> Callable[[AdversarialState, Batch, Loss], tuple[AdversarialState, Metrics]]:
     """Builds one update of both networks, not yet compiled: see `steps.compile_step`.
 
@@ -43,7 +45,8 @@ def make_adversarial_step(
         optimizer: of both networks; each has a state of its own.
         schedule: the learning rate of both.
         weight: of the adversarial term; the paper has 1e-3.
-        dtype, accumulate, ema_decay: see `steps.make_train_step`; the average is the generator's.
+        dtype, accumulate, ema_decay, remat: see `steps.make_train_step`; the average is the
+            generator's.
 
     Returns:
         A function (state, {'lr', 'hr'}, content loss) -> (state, metrics). Metrics are scalars:
@@ -59,12 +62,12 @@ def make_adversarial_step(
         old_g, old_d = state.generator, state.discriminator
 
         def generate(params: Any, rest: Any, rest_d: Any, batch: Batch) -> tuple[jax.Array, Any]:
-            fake, rest = apply_network(generator, params, rest, batch["lr"], dtype, None)
-            logits, _ = apply_network(discriminator, old_d.params, rest_d, fake, dtype, None)
+            fake, rest = apply_network(generator, params, rest, batch["lr"], dtype, None, remat)
+            logits, _ = apply_network(discriminator, old_d.params, rest_d, fake, dtype, None, remat)
             terms = {
                 "content_loss": content_loss(fake, batch["hr"]),
                 "adversarial_loss": jnp.mean(jax.nn.softplus(-logits)),  # -log sigmoid(logits)
-                "psnr": psnr(fake, batch["hr"]),
+                "psnr": clipped_mse(fake, batch["hr"]),
             }
             value = terms["content_loss"] + weight * terms["adversarial_loss"]
             return value, (rest, fake, terms)
@@ -72,8 +75,8 @@ def make_adversarial_step(
         def discriminate(
             params: Any, rest: Any, real: jax.Array, fake: jax.Array
         ) -> tuple[jax.Array, Any]:
-            on_real, rest = apply_network(discriminator, params, rest, real, dtype, None)
-            on_fake, rest = apply_network(discriminator, params, rest, fake, dtype, None)
+            on_real, rest = apply_network(discriminator, params, rest, real, dtype, None, remat)
+            on_fake, rest = apply_network(discriminator, params, rest, fake, dtype, None, remat)
             value = jnp.mean(jax.nn.softplus(-on_real)) + jnp.mean(jax.nn.softplus(on_fake))
             return value, (rest, 0.5 * (jnp.mean(on_real > 0) + jnp.mean(on_fake < 0)))
 
@@ -94,7 +97,8 @@ def make_adversarial_step(
             return (rest_g, rest_d), (metrics, grads_g, grads_d)
 
         rests, averages = in_parts(gradients, (old_g.rest, old_d.rest), batch, accumulate)
-        metrics, grads_g, grads_d = averages
+        metrics, grads_g, grads_d = mean_over_devices(averages)
+        metrics["psnr"] = decibels(metrics["psnr"])
         rate = schedule(old_g.step)
         new_g = apply_gradients(old_g, old_g.params, grads_g, optimizer, rate, rests[0], ema_decay)
         new_d = apply_gradients(old_d, old_d.params, grads_d, optimizer, rate, rests[1], 0.0)

@@ -68,6 +68,11 @@ def _scaled(loss: PixelLoss, scale: float, prediction: jax.Array, target: jax.Ar
     return loss(prediction * scale, target * scale)
 
 
-def psnr(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio in dB of a batch in [0, 1], clipped as an image would be."""
-    return -10 * jnp.log10(mse(jnp.clip(prediction, 0, 1), target))
+def clipped_mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean squared error of a batch in [0, 1], clipped as an image would be."""
+    return mse(jnp.clip(prediction, 0, 1), target)
+
+
+def decibels(error: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio in dB of a mean squared error of values in [0, 1]."""
+    return -10 * jnp.log10(error)

@@ -7,10 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
-from sr_jax.sharding import compiler_options, replicated, split_rows
-from sr_jax.training.losses import Loss, psnr
+from sr_jax.models.layers import rematerialisation
+from sr_jax.sharding import BATCH_AXIS, compiler_options, mean_over_devices, replicated, split_rows
+from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -26,7 +27,7 @@ def make_train_step(
     dtype: Any = jnp.float32,
     accumulate: int = 1,
     ema_decay: float = 0.0,
-    axis_name: str | None = None,
+    remat: bool = False,
 ) -> Callable[[TrainState, Batch, Loss], tuple[TrainState, Metrics]]:
     """Builds the update, not yet compiled: see `compile_step`.
 
@@ -40,8 +41,7 @@ def make_train_step(
         accumulate: parts in which a batch is processed, one after the other, to save memory.
             Batch normalisation sees every part as a batch.
         ema_decay: of the average of the parameters.
-        axis_name: under `jax.pmap` or `jax.shard_map`, the mapped axis over which the batch is
-            split. None under `jax.jit`, which needs no such name: there the batch is global.
+        remat: computes repeated blocks again in the backward pass, to save memory.
 
     Returns:
         A function (state, {'lr', 'hr'}, loss) -> (state, metrics). Images are (N, H, W, C) in
@@ -54,24 +54,22 @@ def make_train_step(
         params = {k: v for k, v in state.params.items() if branch(k) in (None, scale)}
 
         def forward(params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any]:
-            prediction, rest = apply_network(model, params, rest, batch["lr"], dtype, scale)
+            prediction, rest = apply_network(model, params, rest, batch["lr"], dtype, scale, remat)
             target = crop_to(batch["hr"], prediction.shape)
-            return loss(prediction, target), (rest, psnr(prediction, target))
+            return loss(prediction, target), (rest, clipped_mse(prediction, target))
 
         def gradients(rest: Any, batch: Batch) -> tuple[Any, Any]:
             values, grads = jax.value_and_grad(forward, has_aux=True)(params, rest, batch)
-            value, (rest, quality) = values
-            return rest, (value, quality, grads)
+            value, (rest, error) = values
+            return rest, (value, error, grads)
 
         rest, averages = in_parts(gradients, state.rest, batch, accumulate)
-        if axis_name is not None:
-            rest, averages = jax.lax.pmean((rest, averages), axis_name)
-        value, quality, grads = averages
+        value, error, grads = mean_over_devices(averages)
         rate = schedule(state.step)
         state = apply_gradients(state, params, grads, optimizer, rate, rest, ema_decay)
         return state, {
             "loss": value,
-            "psnr": quality,
+            "psnr": decibels(error),
             "learning_rate": rate,
             "gradient_norm": optax.tree.norm(grads),
             "parameter_norm": optax.tree.norm(state.params),
@@ -85,7 +83,7 @@ def compile_step(step: Callable[..., Any], mesh: Mesh, loss: Loss) -> Callable[.
 
     Args:
         step: a function (state, batch, loss) -> (state, metrics).
-        mesh: the devices that share the batch; XLA inserts the communication.
+        mesh: the devices that share the batch.
         loss: passed to every call; its arrays are arguments of the compiled function.
 
     Returns:
@@ -93,6 +91,13 @@ def compile_step(step: Callable[..., Any], mesh: Mesh, loss: Loss) -> Callable[.
         one that it returns.
     """
     everywhere = replicated(mesh)
+    if mesh.size > 1:
+        whole, part = PartitionSpec(), PartitionSpec(BATCH_AXIS)
+        # Unchecked: the check would have JAX sum the gradients of parameters that a loop uses
+        # several times once a round, in place of `mean_over_devices` once a step.
+        step = jax.shard_map(
+            step, mesh=mesh, in_specs=(whole, part, whole), out_specs=whole, check_vma=False
+        )
     compiled = jax.jit(
         step,
         in_shardings=(everywhere, split_rows(mesh), everywhere),
@@ -104,21 +109,28 @@ def compile_step(step: Callable[..., Any], mesh: Mesh, loss: Loss) -> Callable[.
 
 
 def apply_network(
-    model: nn.Module, params: Any, rest: Any, images: jax.Array, dtype: Any, scale: int | None
+    model: nn.Module,
+    params: Any,
+    rest: Any,
+    images: jax.Array,
+    dtype: Any,
+    scale: int | None,
+    remat: bool = False,
 ) -> tuple[jax.Array, Any]:
-    """A network in training mode.
+    """A network in training mode; for the other arguments see `make_train_step`.
 
     Returns:
         (output, rest): the output as float32 at least, and the other collections, of which the
         batch statistics are brought up to date.
     """
-    output, updates = model.apply(
-        {"params": params, **rest},
-        images.astype(dtype),
-        scale=scale,
-        train=True,
-        mutable=["batch_stats"],
-    )
+    with rematerialisation(remat):
+        output, updates = model.apply(
+            {"params": params, **rest},
+            images.astype(dtype),
+            scale=scale,
+            train=True,
+            mutable=["batch_stats"],
+        )
     return output.astype(jnp.promote_types(dtype, jnp.float32)), {**rest, **updates}
 
 
