@@ -9,7 +9,6 @@ process of its own; rows that exist are kept, so that a run can be resumed.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -61,19 +60,22 @@ def random_network(name: str) -> tuple[Any, Variables, int]:
     return model, variables, (network_scales(model) or (2,))[0]
 
 
+# Linux counts what the parent had before the exec to a process's peak: the parent is a small one.
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
 def run(*arguments: str) -> tuple[str, float, float]:
     """`sr-jax ...` in a process: what it printed, seconds, GB of its peak resident set."""
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sr_jax.cli", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"sr-jax {' '.join(arguments)} ended with {process.returncode}")
-    return printed.strip(), time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e9
+    command = [sys.executable, "-c", PEAK, sys.executable, "-m", "sr_jax.cli", *arguments]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    *lines, peak = printed.splitlines()
+    return "\n".join(lines).strip(), time.perf_counter() - start, int(peak) * 1024 / 1e9
 
 
 def tiles(printed: str) -> tuple[int, int]:
