@@ -332,7 +332,7 @@ def _reason(path: Path, error: Exception) -> str:
     """What went wrong with a file, in one line that names it."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-        text = "not enough memory: give a smaller --tile or --batch"
+        text = "not enough memory: give a smaller --tile (in place of --shard-image) or --batch"
     return text if str(path) in text else f"cannot upscale {path}: {text}"
 
 

@@ -459,7 +459,9 @@ def test_too_little_memory_is_one_line(model, tmp_path, capsys, monkeypatch):
     with pytest.raises(typer.Exit):
         upscale([tmp_path / "a[b].png"], model=model, output=tmp_path / "out")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("a[b].png: not enough memory: give a smaller --tile or --batch")
+    assert line.endswith(
+        "a[b].png: not enough memory: give a smaller --tile (in place of --shard-image) or --batch"
+    )
 
 
 # ------------------------------------------------------------------ compilations and imports
@@ -496,7 +498,7 @@ SHORT = [(21 + n, 60 + 32 * n) for n in range(9)]
     [
         (WIDE, {}, 1, "32"),
         (NARROW, {}, 4, "32"),  # 32 x 32; 20 high, 20 wide, 25 high
-        (SHORT, {"bucket": True}, 1, "32"),
+        (SHORT, {"bucket": True}, 1, "64"),  # 32 x 64, as all are 32 high
         (WIDE[:8], {}, 8, "none"),
     ],
 )
@@ -521,7 +523,7 @@ def test_images_of_many_sizes_share_programs(
     first, *_ = run("auto")
     compiled = inference.compiled(weights.load(model)[0], 2, "float32", 1)
     assert compiled._cache_size() == programs
-    assert ("tiles of 32 x 32" in first and "--tile none" in first) == shared
+    assert (f"tiles of {tile} x {tile}" in first and "--tile none" in first) == shared
     run(tile, tile=tile)
     for name in outputs(tmp_path / tile):
         np.testing.assert_array_equal(
@@ -530,7 +532,7 @@ def test_images_of_many_sizes_share_programs(
     lines = run("dry", dry_run=True)
     if shared:
         assert lines.pop(0) == first
-    reason = "a square of 32 for every image" if shared else "the whole image"
+    reason = f"a square of {tile} for every image" if shared else "the whole image"
     assert len(lines) == len(sizes)
     assert all(reason in line for line in lines)
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -41,9 +42,12 @@ CPU_SCRATCH = 2560
 STEP = 32  # sides of automatic tiles and of buckets are multiples of it
 
 FEW_SIZES = 8  # so many compilations are worth the wait: images of no more sizes run whole
-# What tiles of images of more sizes do not fall below for the sake of a few narrow images: the
-# less overlaps leave of a tile, the more arithmetic is spent on them.
-SHORTEST_TILE = 256
+MOST_PROGRAMS = 64  # that are compiled for images of many sizes, if there is a way
+SHORTEST_TILE = 128  # least side of a tile that many sizes share, of which overlaps leave half
+# Multiply-adds in the time that a program takes to compile: 1 s at 50 G a second (EDSR-baseline on
+# 2 cores), 5 s at 20 T a second.
+CPU_COMPILATION = 5e10
+ACCELERATOR_COMPILATION = 1e14
 
 # Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
 # from about 160 on, where its blocks are full; compiling takes no longer for larger images.
@@ -180,12 +184,14 @@ def shared_tile(
     scale: int,
     settings: Settings,
 ) -> int | None:
-    """The tile with which images of many sizes share compiled programs, in place of 'auto'.
+    """The tile with which images of many sizes are done soonest, in place of 'auto'.
 
-    Its side is the shortest of all images, but at least `SHORTEST_TILE`, and at most what fits the
-    memory. All images that are as large run in one program. A shorter side runs at its own length,
-    or with `Settings.bucket` at a multiple of 32: one more program for every such height or width,
-    and, of images smaller than the tile both ways, for every size.
+    Whole images are the least arithmetic and the most programs to compile, one for every size. All
+    images larger than a tile run in one program; a shorter side runs at its own length, or with
+    `Settings.bucket` at a multiple of 32: one more program for every such height or width, and, of
+    images smaller than the tile both ways, for every size. Of whole images and all tiles that fit
+    the memory that way is taken whose arithmetic and compilations cost least, at round figures for
+    the backend, among those of at most `MOST_PROGRAMS` programs, or else that of the fewest.
 
     Args:
         model: the network.
@@ -195,21 +201,39 @@ def shared_tile(
         settings: how the images go through the network; their tile is passed over.
 
     Returns:
-        The side in pixels of the network's input; None for `FEW_SIZES` sizes or fewer, with which
-        'auto' stays what it is for each image by itself.
+        The side in pixels of the network's input; None where 'auto' stays what it is for each image
+        by itself: for `FEW_SIZES` sizes or fewer, and where whole images are best.
 
     Raises:
         ValueError: not enough memory for any tile.
     """
-    inputs = {
-        tuple(sorted(_extended(model, length, None, settings) for length in size))
-        for size in (input_size(model, *size, scale) for size in sizes)
-    }
-    if len(inputs) <= FEW_SIZES:
+    inputs = Counter(tuple(sorted(input_size(model, *size, scale))) for size in sizes)
+    whole = {tuple(_extended(model, length, None, settings) for length in size) for size in inputs}
+    if len(whole) <= FEW_SIZES or (settings.overlap == "exact" and not receptive_radius(model)):
         return None
-    side = max(SHORTEST_TILE, min(short for short, _ in inputs))
     largest, _, _ = _largest_tile(model, variables, scale, settings)
-    return min(side // STEP * STEP, largest)
+    longest = max(max(size) for size in whole)
+    sides = range(min(SHORTEST_TILE, largest), min(largest, longest - 1) + 1, STEP)
+    compilation = CPU_COMPILATION if jax.default_backend() == "cpu" else ACCELERATOR_COMPILATION
+    probe = valid_side(model, SHORTEST_TILE)
+    each = multiply_adds(model, probe, probe, scale) / probe**2
+
+    def cost(side: int | None) -> tuple[int, float]:
+        programs, pixels = set(), 0
+        for size, count in inputs.items():
+            image = [_extended(model, length, side, settings) for length in size]
+            tile = tuple(image if side is None else (min(side, length) for length in image))
+            programs.add(tile)
+            overlap = 0 if side is None else _overlap(model, side, settings)[0]
+            starts = (
+                tile_starts(*lengths, overlap, size_divisor(model))
+                for lengths in zip(image, tile, strict=True)
+            )
+            pixels += count * math.prod(tile) * math.prod(map(len, starts))
+        return max(MOST_PROGRAMS, len(programs)), each * pixels + compilation * len(programs)
+
+    usable = [side for side in sides if side > 2 * _overlap(model, side, settings)[0]]
+    return min([None, *reversed(usable)], key=cost)
 
 
 def predict_memory(

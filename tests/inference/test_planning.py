@@ -102,23 +102,33 @@ def test_auto_is_what_upscaling_does(network, photo, memory, monkeypatch):
     np.testing.assert_allclose(tiled, whole, atol=1e-2 * np.abs(whole).max())
 
 
-def test_the_tile_that_many_sizes_share(network, memory):
+def test_the_tile_that_many_sizes_share(network, memory, monkeypatch):
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
     photos = [(700 - n, 300 + n) for n in range(12)]
 
     def side(sizes, **options):
-        return shared_tile(model, variables, sizes, 2, Settings(tile="auto", **options))
+        return shared_tile(model, variables, sizes, 2, Settings(tile="auto", overlap=32, **options))
 
     memory(predict_memory(model, variables, (1000, 1000), 2))
-    assert side(photos) == 288  # the shortest side is 300
-    assert side([*photos, (20, 30)]) == 256
-    assert side(photos[:9]) == 288
+    # 700 x 300 in tiles of 192 that advance by 128: 5 x 2 of them, 1.8 times the pixels; of 256 by
+    # 192: 4 x 2, 2.5 times; of 128 by 64: 10 x 4, 3.1 times. All of them are one program.
+    assert side(photos) == 192
+    assert side(photos[:9]) == 192
+    assert side([*photos, (20, 30)]) == 192
     assert side(photos[:8]) is None
     # Counted are sizes, not images, and those that are compiled: upright and lying are one in the
     # files' headers, and in multiples of 32 these are (704 or 672) x (320 or 352).
     assert side([*photos[:8], *photos[:8], (300, 700)]) is None
     assert side(photos, bucket=True) is None
     assert side([]) is None
+    # Compilations that cost nothing: whole images; but not more than MOST_PROGRAMS of them.
+    monkeypatch.setattr(planning, "CPU_COMPILATION", 0)
+    assert side(photos) is None
+    monkeypatch.setattr(planning, "MOST_PROGRAMS", 11)
+    assert side(photos) == 192
+    # No way with so few: the fewest. Of sides from 100 on, 128 alone is one program.
+    monkeypatch.setattr(planning, "MOST_PROGRAMS", 0)
+    assert side([(500, 130 + n) for n in range(12)]) == 128
     memory(predict_memory(model, variables, (100, 100), 2))
     assert side(photos) == 96
     memory(predict_memory(model, variables, (31, 31), 2))
@@ -130,8 +140,9 @@ def test_the_shared_tile_of_interpolated_images(network, memory):
     model, variables = network("srcnn_915")
     memory(2**40)
     sizes = [(101 + n, 120) for n in range(9)]
-    assert shared_tile(model, variables, sizes, 3, Settings()) == 288  # 3 x 101 is 303
-    assert shared_tile(model, variables, sizes, 2, Settings()) == 256
+    # 303 to 360 pixels after interpolation by 3: two tiles of 192 that share 2 * 8 each way.
+    assert shared_tile(model, variables, sizes, 3, Settings()) == 192
+    assert shared_tile(model, variables, sizes, 2, Settings()) == 128
 
 
 def test_tiles_and_multiply_adds_of_a_plan(network):
