@@ -31,7 +31,6 @@ METHODS = {
     "plain loop": None,
     "--tile auto (default)": {},
     "--bucket": {"bucket": True},
-    "--tile none": {"tile": "none"},
 }
 
 
