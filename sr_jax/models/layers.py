@@ -349,6 +349,7 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
     def apply(x: jax.Array, **options: Any) -> jax.Array:
         # Initialising is for the random draws, and those compile slowly: one loop for all copies.
         unroll = length <= unroll_up_to and not module.is_initializing()
+        unroll = unroll and not _rematerialises.get()  # XLA would merge what is computed again
         stacked = nn.scan(
             loop_body(lambda copy, x, _: (copy(x, **options), None)),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},

@@ -294,7 +294,9 @@ def test_accumulation_averages_the_parts() -> None:
         dataclasses.replace(old.discriminator, rest=first.discriminator.rest),
     )
     second, metrics_1 = halves.run({k: v[1::2] for k, v in batch.items()}, between)
-    for name in ("loss", "content_loss", "adversarial_loss", "discriminator_loss", "psnr"):
+    for part in (metrics, metrics_0, metrics_1):  # of the mean error, not a mean of decibels
+        part["error"] = 10 ** (-0.1 * part.pop("psnr"))
+    for name in ("loss", "content_loss", "adversarial_loss", "discriminator_loss", "error"):
         mean = (float(metrics_0[name]) + float(metrics_1[name])) / 2
         assert float(metrics[name]) == pytest.approx(mean, rel=1e-10), name
     for network in ("generator", "discriminator"):

@@ -54,7 +54,7 @@ def test_metrics_and_step_count():
 
 DEEP = [
     ("edsr", {"n_resblocks": 12, "n_feats": 8, "scale": 2}),
-    ("csnln", {"depth": 6, "n_feats": 8, "scale": 2}),
+    ("csnln", {"depth": 6, "n_feats": 8, "scale": 2, "max_scores": 2**12, "tile": 8}),
     pytest.param("rcan", {"n_resgroups": 6, "n_resblocks": 2}, marks=pytest.mark.slow),
     pytest.param("san", {"n_resgroups": 6, "n_resblocks": 2}, marks=pytest.mark.slow),
 ]
@@ -62,7 +62,7 @@ DEEP = [
 
 @pytest.mark.parametrize(("name", "hyperparameters"), DEEP)
 def test_rematerialisation_changes_nothing_but_memory(name, hyperparameters):
-    """float32, 1e-4 of the gradient's norm (the sums are the same, fused otherwise)."""
+    """float32, 1e-4 of the norm of Adam's moments: the same sums, fused otherwise."""
     model = create_model(name, **hyperparameters)
     optimizer = make_optimizer(get_defaults().optimizer)
     rng = np.random.default_rng(0)
@@ -77,10 +77,12 @@ def test_rematerialisation_changes_nothing_but_memory(name, hyperparameters):
         program = step.lower(*arguments).compile()
         temporaries.append(program.memory_analysis().temp_size_in_bytes)
         new_state, metrics = program(*arguments)
-        results.append((metrics, new_state.opt_state))
+        assert metrics["gradient_norm"] > 1e-3
+        moments = [leaf for leaf in jax.tree.leaves(new_state.opt_state) if leaf.ndim]
+        results.append(np.concatenate([np.ravel(leaf) for leaf in moments]))
     assert temporaries[1] < 0.7 * temporaries[0], temporaries
-    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
-        assert np.linalg.norm(b - a) <= 1e-4 * np.linalg.norm(a)
+    kept, again = results
+    assert np.linalg.norm(again - kept) <= 1e-4 * np.linalg.norm(kept)
 
 
 def test_accumulation_changes_nothing_but_memory():
