@@ -209,7 +209,7 @@ def shared_tile(
     """
     inputs = Counter(tuple(sorted(input_size(model, *size, scale))) for size in sizes)
     whole = {tuple(_extended(model, length, None, settings) for length in size) for size in inputs}
-    if len(whole) <= FEW_SIZES or (settings.overlap == "exact" and not receptive_radius(model)):
+    if len(whole) <= FEW_SIZES or (settings.overlap == "exact" and receptive_radius(model) is None):
         return None
     largest, _, _ = _largest_tile(model, variables, scale, settings)
     longest = max(max(size) for size in whole)
