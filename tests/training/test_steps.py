@@ -54,7 +54,11 @@ def test_metrics_and_step_count():
 
 DEEP = [
     ("edsr", {"n_resblocks": 12, "n_feats": 8, "scale": 2}),
-    ("csnln", {"depth": 6, "n_feats": 8, "scale": 2, "max_scores": 2**12, "tile": 8}),
+    pytest.param(
+        "csnln",
+        {"depth": 6, "n_feats": 8, "scale": 2, "max_scores": 2**12, "tile": 8},
+        marks=pytest.mark.slow,
+    ),
     pytest.param("rcan", {"n_resgroups": 6, "n_resblocks": 2}, marks=pytest.mark.slow),
     pytest.param("san", {"n_resgroups": 6, "n_resblocks": 2}, marks=pytest.mark.slow),
 ]
