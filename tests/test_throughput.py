@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from experiments.throughput import ours, pytorch, report, results, row
+from experiments.throughput import ours, pytorch, report, results, row, timing
 from experiments.throughput.contenders import Contender, check_equal
 from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
 from experiments.throughput.timing import interleave, summary
@@ -92,6 +92,22 @@ def test_contenders_run_in_turns_until_the_budget_is_spent() -> None:
     assert len(samples["a"]) > 3
 
 
+def test_the_first_of_a_turn_of_short_runs_does_not_count() -> None:
+    order: list[str] = []
+    now = 0.0
+
+    def run(name: str, seconds: float) -> None:
+        nonlocal now
+        now += seconds if order[-1:] == [name] else 2 * seconds  # the first finds cold caches
+        order.append(name)
+
+    runs = {"short": lambda: run("short", 0.1), "long": lambda: run("long", 1.0)}
+    samples = interleave(runs, 0, clock=lambda: now)
+    assert samples["short"] == pytest.approx([0.1] * 3)
+    assert samples["long"] == pytest.approx([2.0] * 3)
+    assert order == ["short", "short", "long"] * 3
+
+
 def test_unequal_outputs_are_not_timed() -> None:
     """The error is relative to the contrast of the output, which a mean shift would hide."""
     expected = {"output": 100 + np.linspace(-1, 1, 50)}
@@ -114,7 +130,10 @@ def contender(value: float, failure: Exception | None = None) -> Contender:
     return Contender(lambda: None, result)
 
 
-def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row() -> None:
+def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "TURN", 0.0)
     names = ["ours", "pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
 
     def build(name: str, layout: str) -> Contender:

@@ -7,6 +7,7 @@ from typing import Any
 
 MIN_ROUNDS = 3
 PAUSE = 0.01  # seconds in which the other library's threads stop spinning
+TURN = 0.25  # seconds that a contender runs before the next one does
 
 
 def interleave(
@@ -16,9 +17,11 @@ def interleave(
     min_rounds: int = MIN_ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Times every contender once a round, until the budget is spent.
+    """Gives every contender a turn in each round, until the budget is spent.
 
-    So whatever else the machine does meanwhile falls on all of them.
+    So whatever else the machine does meanwhile falls on all of them. In its turn a contender runs
+    again and again for a quarter of a second; the first run, which finds the caches full of the
+    others' data and their threads still awake, does not count unless it fills the turn.
 
     Args:
         runs: each waits for its own result; they have been warmed up.
@@ -34,9 +37,16 @@ def interleave(
     while rounds < min_rounds or clock() - begin < budget:
         for name, run in runs.items():
             time.sleep(PAUSE)
-            start = clock()
+            turn = clock()
             run()
-            samples[name].append(clock() - start)
+            end = clock()
+            if end - turn >= TURN:
+                samples[name].append(end - turn)
+            while end - turn < TURN:
+                start = clock()
+                run()
+                end = clock()
+                samples[name].append(end - start)
         rounds += 1
     return samples
 

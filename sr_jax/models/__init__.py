@@ -22,6 +22,7 @@ import numpy as np
 from sr_jax.models.arithmetic import count_multiply_adds
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
+from sr_jax.models.layers import textbook_convolutions
 from sr_jax.models.mdsr import MDSR
 from sr_jax.models.rcan import RCAN
 from sr_jax.models.san import SAN
@@ -151,8 +152,8 @@ def receptive_radius(model: nn.Module) -> int | None:
 def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None = None) -> int:
     """Multiply-adds of one forward pass on one image: what its matrix products and convolutions do.
 
-    The program is traced, not run. What is counted is what this program executes, borders and
-    padding included; elementwise work, pooling and softmax are not. CSNLN's cross-scale attention
+    The program is traced, not run. What is counted is what it executes, borders and padding
+    included, were every convolution one (on a CPU those to few channels are not); elementwise work, pooling and softmax are not. CSNLN's cross-scale attention
     does without the ninefold redundancy of the official code, and its blocks compute the scores
     along their borders again, so its figure is neither the paper's formula nor the official
     code's.
@@ -172,7 +173,8 @@ def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None =
     check_call(model, images.shape, images.dtype, scale)
     variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
     step = functools.partial(model.apply, scale=scale, train=False)
-    return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
+    with textbook_convolutions():
+        return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
 
 
 def example_images(model: nn.Module) -> jax.Array:
