@@ -153,10 +153,10 @@ def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None =
     """Multiply-adds of one forward pass on one image: what its matrix products and convolutions do.
 
     The program is traced, not run. What is counted is what it executes, borders and padding
-    included, were every convolution one (on a CPU those to few channels are not); elementwise work, pooling and softmax are not. CSNLN's cross-scale attention
-    does without the ninefold redundancy of the official code, and its blocks compute the scores
-    along their borders again, so its figure is neither the paper's formula nor the official
-    code's.
+    included, were every convolution one (on a CPU those to few channels are not); elementwise work,
+    pooling and softmax are not. CSNLN's cross-scale attention does without the ninefold redundancy
+    of the official code, and its blocks compute the scores along their borders again, so its figure
+    is neither the paper's formula nor the official code's.
 
     >>> multiply_adds(create_model("srcnn_915"), 10, 10)  # 8032 weights at 100 pixels
     803200
