@@ -6,6 +6,7 @@ dtype of the images that pass through, so one set of weights serves bfloat16, fl
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sr_jax.models.rows import by_rows
+from sr_jax.models import winograd
+from sr_jax.models.rows import by_rows, image_devices
 from sr_jax.sharding import mean_over_devices, sharing_devices
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
@@ -47,10 +49,6 @@ def textbook_convolutions() -> Iterator[None]:
         _textbook.reset(token)
 
 
-def _few(features: int) -> bool:
-    return features < _FEW and jax.default_backend() == "cpu" and not _textbook.get()
-
-
 def _taps_as_channels(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`_convolution` to few channels, as one to many whose shifted sum is the result.
 
@@ -68,20 +66,29 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return sum(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
 
 
-@jax.custom_vjp
-def _conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`_convolution` in the form that is fastest for its shape, with a gradient fast in loops."""
-    return (_taps_as_channels if _few(kernel.shape[3]) else _convolution)(x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _conv2d(plain: bool, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`_convolution` with a gradient that is fast in loops, also on CPU.
+
+    Args:
+        plain: as one convolution; else in the form that is fastest for its shape on CPU.
+        x, kernel: see `_convolution`.
+    """
+    if plain:
+        return _convolution(x, kernel)
+    if kernel.shape[3] < _FEW:
+        return _taps_as_channels(x, kernel)
+    return (winograd.convolve if winograd.suits(x, kernel) else _convolution)(x, kernel)
 
 
 def _conv2d_forward(
-    x: jax.Array, kernel: jax.Array
+    plain: bool, x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _conv2d(x, kernel), (x, kernel)
+    return _conv2d(plain, x, kernel), (x, kernel)
 
 
 def _conv2d_backward(
-    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+    plain: bool, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     # Autodiff's convolutions carry permuted dimension numbers. XLA:CPU puts those in order in the
     # entry computation only, so that in the body of a loop they run 60 to 110 times slower.
@@ -90,8 +97,9 @@ def _conv2d_backward(
     height, width = kernel.shape[:2]
     borders = ((0, 0), (height - 1, height - 1), (width - 1, width - 1), (0, 0))
     padded = jnp.pad(cotangent, borders)
-    grad_x = _conv2d(padded, kernel[::-1, ::-1].swapaxes(2, 3))
-    if _few(kernel.shape[3]):  # the image slides over the cotangent: its channels are the output's
+    grad_x = _conv2d(plain, padded, kernel[::-1, ::-1].swapaxes(2, 3))
+    if kernel.shape[3] < _FEW and not plain:
+        # The image slides over the cotangent, so that its channels are those of the result.
         flipped = _convolution(padded.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3))
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
     grad_kernel = _convolution(x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3))
@@ -126,7 +134,9 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
     if mode is not None:
         borders = ((0, 0), (height // 2, height // 2), (width // 2, width // 2), (0, 0))
         x = jnp.pad(x, borders, mode=mode)
-    return _conv2d(x, kernel)
+    # JAX keeps what it traced of a function with a gradient of its own, whatever the context.
+    plain = _textbook.get() or jax.default_backend() != "cpu" or image_devices() > 1
+    return _conv2d(plain, x, kernel)
 
 
 def uniform_fan_in(fan_in: int) -> Initializer:

@@ -18,8 +18,8 @@ AXIS = "rows"
 _BY_DEVICE = PartitionSpec(None, AXIS)
 
 
-def _devices() -> int:
-    """Over how many devices an image is split."""
+def image_devices() -> int:
+    """Over how many devices an image is split by rows."""
     return jax.sharding.get_abstract_mesh().shape.get(AXIS, 1)
 
 
@@ -28,13 +28,13 @@ def split(x: jax.Array) -> jax.Array:
 
     For parts of an image, which would otherwise stay on the devices that they lie on.
     """
-    return x if _devices() == 1 else lax.with_sharding_constraint(x, _BY_DEVICE)
+    return x if image_devices() == 1 else lax.with_sharding_constraint(x, _BY_DEVICE)
 
 
 def flatten(x: jax.Array) -> jax.Array:
     """(N, H, W, C) -> (N, H * W, C), the pixels spread evenly over the devices."""
     n, height, width, channels = x.shape
-    if _devices() > 1:
+    if image_devices() > 1:
         x = split(_even_parts(x)[0])
     return split(split(x.reshape(n, -1, channels))[:, : height * width])
 
@@ -53,7 +53,7 @@ def by_rows(
     Returns:
         What `function(x, *whole)` returns.
     """
-    if _devices() == 1:
+    if image_devices() == 1:
         return function(x, *whole)
     return by_rows_with_halo(lambda x, _, *whole: function(x, *whole), x, *whole, multiple=multiple)
 
@@ -79,14 +79,14 @@ def by_rows_with_halo(
     Returns:
         (N, H', W', C'), H' in the same proportion to H.
     """
-    if _devices() == 1:
+    if image_devices() == 1:
         return function(jnp.pad(x, ((0, 0), (halo, halo), (0, 0), (0, 0))), 0, *whole)
     # A neighbour's halo must come from one device.
     padded, rows = _even_parts(x, multiple, halo)
 
     def part(x: jax.Array, *whole: jax.Array) -> jax.Array:
         if halo:
-            down = [(i, i + 1) for i in range(_devices() - 1)]
+            down = [(i, i + 1) for i in range(image_devices() - 1)]
             above = lax.ppermute(x[:, -halo:], AXIS, down)
             below = lax.ppermute(x[:, :halo], AXIS, [(b, a) for a, b in down])
             x = jnp.concatenate([above, x, below], axis=1)
@@ -100,6 +100,6 @@ def by_rows_with_halo(
 def _even_parts(x: jax.Array, multiple: int = 1, least: int = 1) -> tuple[jax.Array, int]:
     """(N, H, W, C) with zeros below, and the rows of each device, multiples of `multiple`."""
     height = x.shape[1]
-    rows = multiple * -(-max(least, -(-height // _devices())) // multiple)
-    below = rows * _devices() - height
+    rows = multiple * -(-max(least, -(-height // image_devices())) // multiple)
+    below = rows * image_devices() - height
     return jnp.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))), rows
