@@ -23,8 +23,13 @@ def main(
         bool, typer.Option(help="The nine at one small size, a few seconds each.")
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help="A network; may be repeated.")] = None,
-    fresh: Annotated[bool, typer.Option(help="Throw away what the file holds.")] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Measure the rows again that the file holds.")
+    ] = False,
     budget: Annotated[float, typer.Option(help="Seconds of timing for each row.")] = 60.0,
+    compile_limit: Annotated[
+        float, typer.Option(help="Seconds for PyTorch's compiler, of each column.")
+    ] = 1200.0,
 ) -> None:
     """Times every network on both sides; writes the rows, and a table and plots beside them."""
     unknown = sorted(set(only or ()) - NETWORKS.keys())
@@ -33,14 +38,14 @@ def main(
     models = only or list(NINE if quick else NETWORKS)
     environment = ask({"ask": "environment"})
     accelerator = environment["backend"] != "cpu"
-    limits = {"budget": 3.0 if quick else budget, "compile": 120.0 if quick else 1200.0}
+    limits = {"budget": 3.0 if quick else budget, "compile": 120.0 if quick else compile_limit}
     if not accelerator:
         limits |= {"seconds": 60.0, "bytes": 18e9}
-    conditions = environment | {"commit": commit(), "limits": limits, "quick": quick}
-    found = results.start(output, conditions, fresh=fresh)
+    conditions = environment | {"limits": limits, "quick": quick}
+    found = results.start(output, conditions, fresh=models if fresh else ())
     for cell in cells(models, quick=quick, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            row = measure(cell, limits)
+            row = measure(cell, limits) | {"commit": commit()}
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)
     for path in report.write(output):

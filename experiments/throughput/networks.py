@@ -114,25 +114,31 @@ QUICK_SIDE = 24  # of the training step of a quick run
 
 
 def cells(models: Sequence[str], *, quick: bool, accelerator: bool) -> Iterator[Cell]:
-    """The rows of a run, in order.
+    """The rows of a run, in order: one size after the other, so that a short run has all networks.
 
     Args:
         models: names of `NETWORKS`.
         quick: one inference and one training step of each, both small.
         accelerator: whether bfloat16 is compared as well.
     """
-    dtypes = ("float32", "bfloat16") if accelerator else ("float32",)
-    for model in models:
-        for dtype in dtypes:
-            for size, batch in SIZES[:1] if quick else SIZES:
-                yield Cell(model, "inference", size, batch, dtype)
-            if quick:
-                yield Cell(model, "train", (QUICK_SIDE, QUICK_SIDE), 1, dtype)
-                continue
+    pairs = [
+        (model, dtype)
+        for dtype in (("float32", "bfloat16") if accelerator else ("float32",))
+        for model in models
+    ]
+    for model, dtype in pairs:
+        yield Cell(model, "inference", *SIZES[0], dtype)
+    for model, dtype in pairs:
+        if quick:
+            yield Cell(model, "train", (QUICK_SIDE, QUICK_SIDE), 1, dtype)
+        else:
             patch = NETWORKS[model].patch
             paper = Cell(model, "train", (patch, patch), 16, dtype)
             yield paper
             yield Cell(model, "train", (48, 48), 1, dtype, instead=paper)
+    for size, batch in () if quick else SIZES[1:]:
+        for model, dtype in pairs:
+            yield Cell(model, "inference", size, batch, dtype)
 
 
 FORMATS = ("eager", "channels_last", "compiled")

@@ -52,6 +52,11 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     best = ", ".join(f"{name} {min(v):.0f} to {max(v):.0f} GFLOP/s" for name, v in peaks.items())
     loads = [row["load_before"] for row in rows if "load_before" in row]
     told = [f"{name} {value}" for name, value in conditions.items() if value not in ("", {})]
+    commits: dict[str, list[str]] = {}
+    for row in rows:
+        networks = commits.setdefault(row.get("commit", "unknown")[:7], [])
+        networks += [] if row["model"] in networks else [row["model"]]
+    told += [f"commit {commit} ({', '.join(names)})" for commit, names in commits.items()]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
         "columns over ours, above 1 we are faster.",

@@ -1,7 +1,7 @@
 """The file of results: rows, and under what conditions they were measured."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,15 @@ def without_figures(cell: Cell, status: str) -> dict[str, Any]:
     return cell.key() | arrange({name: {"status": status} for name in columns(cell)})
 
 
-def start(path: Path, conditions: dict[str, Any], *, fresh: bool) -> dict[str, Any]:
+def start(path: Path, conditions: dict[str, Any], fresh: Collection[str]) -> dict[str, Any]:
     """Results to go on with: those of the file if there is one, else none.
+
+    Rows may come from several commits, which they name.
 
     Args:
         path: the file.
-        conditions: versions, hardware, commit and settings of this run.
-        fresh: whether what the file holds is thrown away.
+        conditions: versions, hardware and settings of this run.
+        fresh: networks whose rows are thrown away; and all rows measured under other conditions.
 
     Returns:
         `conditions` and `rows`.
@@ -62,12 +64,13 @@ def start(path: Path, conditions: dict[str, Any], *, fresh: bool) -> dict[str, A
     Raises:
         ValueError: the file was measured under other conditions, or is none of ours.
     """
-    if fresh or not path.exists():
-        return {"conditions": conditions, "rows": []}
+    empty: dict[str, Any] = {"conditions": conditions, "rows": []}
+    if not path.exists():
+        return empty
     try:
         results = json.loads(path.read_text())
         before = results["conditions"]
-        results["rows"] = list(results["rows"])
+        results["rows"] = [row for row in results["rows"] if row["model"] not in fresh]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is no file of throughput results: give another --output, or --fresh to "
@@ -78,6 +81,8 @@ def start(path: Path, conditions: dict[str, Any], *, fresh: bool) -> dict[str, A
         for name in sorted(before.keys() | conditions.keys())
         if before.get(name) != conditions.get(name)
     ]
+    if differing and fresh:
+        return empty
     if differing:
         raise ValueError(
             f"{path} was measured with {', '.join(differing)}: give another --output, or --fresh "

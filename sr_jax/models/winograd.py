@@ -34,13 +34,19 @@ def suits(x: jax.Array, kernel: jax.Array) -> bool:
     return min(channels, features) >= _LEAST_CHANNELS[several]
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """'VALID' cross-correlation of (N, H, W, C) with (3, 3, C, D), stride 1.
+def convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int] = (0, 0)) -> jax.Array:
+    """Cross-correlation of (N, H, W, C) with (3, 3, C, D), stride 1.
 
-    It works on blocks of images or rows, one after the other. Not differentiable in reasonable
-    time; for one device.
+    It works on blocks of images or rows, one after the other. For one device; its gradient is the
+    caller's.
+
+    Args:
+        x, kernel: the operands.
+        padding: zeros above and below, zeros left and right.
     """
+    above, left = padding
     n, height, width, channels = x.shape
+    height, width = height + 2 * above, width + 2 * left
     features = kernel.shape[3]
     tall, wide = -(-(height - 2) // 2), -(-(width - 2) // 2)  # in pairs of pixels
     pair = 4 * wide * max(channels, features)  # values of a pair of rows
@@ -51,7 +57,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     weights = weights.reshape(4, 4, channels, features)
     x = lax.optimization_barrier(x)  # else what made it is computed for each use of a pixel
     right, below = 2 * wide + 2 - width, 2 * parts * rows + 2 - height
-    x = jnp.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (above, above + below), (left, left + right), (0, 0)))
 
     def block(start: jax.Array) -> jax.Array:
         size = (images, 2 * rows + 2, *x.shape[2:])

@@ -10,6 +10,7 @@ from sr_jax.models import winograd
 from sr_jax.models.layers import conv2d, textbook_convolutions
 
 
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
 @pytest.mark.parametrize(
     ("shape", "block"),
     [
@@ -20,7 +21,7 @@ from sr_jax.models.layers import conv2d, textbook_convolutions
         ((1, 23, 9, 3), 1),  # a pair of rows each
     ],
 )
-def test_equals_the_direct_sum(monkeypatch, shape, block):
+def test_equals_the_direct_sum(monkeypatch, shape, block, padding):
     """float32, relative to the largest value: 2e-6, as the direct sum's own error."""
     monkeypatch.setattr(winograd, "_BLOCK", block)
     rng = np.random.default_rng(0)
@@ -28,10 +29,14 @@ def test_equals_the_direct_sum(monkeypatch, shape, block):
     with jax.enable_x64(True):
         expected = np.asarray(
             lax.conv_general_dilated(
-                x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                x,
+                kernel,
+                (1, 1),
+                [(p, p) for p in padding],
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )
         )
-    convolve = lambda x, kernel: winograd.convolve(x, kernel)  # noqa: E731, a trace of its own
+    convolve = lambda x, kernel: winograd.convolve(x, kernel, padding)  # noqa: E731, a trace of its own
     result = np.asarray(jax.jit(convolve)(jnp.float32(x), jnp.float32(kernel)))
     assert result.shape == expected.shape
     assert np.abs(result - expected).max() < 2e-6 * np.abs(expected).max()
