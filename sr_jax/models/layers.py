@@ -42,6 +42,7 @@ def _convolution(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> ja
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
 _FEW = 8
+_SMALL = 300_000  # values that are copied faster than its loops run over few channels
 
 _textbook = contextvars.ContextVar("textbook", default=False)
 
@@ -74,6 +75,15 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Ar
     return _total(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
 
 
+def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
+    """`_convolution` of few channels, as one of many: the pixels that a row of the kernel sees."""
+    kh, kw, channels, features = kernel.shape
+    x = _surround(x, padding)
+    width = x.shape[2] - kw + 1
+    x = jnp.concatenate([x[:, :, j : j + width] for j in range(kw)], axis=-1)
+    return _convolution(x, kernel.reshape(kh, 1, kw * channels, features))
+
+
 def _total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, terms)
 
@@ -90,8 +100,11 @@ def _conv2d(plain: bool, padding: Sides, x: jax.Array, kernel: jax.Array) -> jax
         return _convolution(x, kernel, padding)
     if kernel.shape[3] < _FEW:
         return _taps_as_channels(x, kernel, padding)
-    fast = winograd.convolve if winograd.suits(x, kernel) else _convolution
-    return fast(x, kernel, padding)
+    if winograd.suits(x, kernel):
+        return winograd.convolve(x, kernel, padding)
+    if kernel.shape[1] > 3 and kernel.shape[2] < _FEW and x.size * kernel.shape[1] < _SMALL:
+        return _shifts_as_channels(x, kernel, padding)
+    return _convolution(x, kernel, padding)
 
 
 def _conv2d_forward(

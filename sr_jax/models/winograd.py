@@ -17,21 +17,24 @@ _B = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _A = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# Measured: as many values of a block stay in a core's cache on their way through the transforms,
-# and these cost more than they save with fewer channels than the first figure; where several
-# blocks are cut out and put together, than the second.
-_BLOCK = 600_000
-_LEAST_CHANNELS = (128, 256)
+# Measured: a block of as many values stays in a core's cache on its way through the transforms.
+# These cost more than they save in a convolution of fewer multiply-adds or channels; where blocks
+# are cut out and put together, it takes more channels.
+_BLOCK = 1_200_000
+_LEAST_MULTIPLY_ADDS = 180_000_000
+_LEAST_CHANNELS, _LEAST_CHANNELS_OF_BLOCKS = 64, 256
 
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether `convolve` is faster than a direct convolution on a CPU."""
-    n, height, width, channels = x.shape
-    features = kernel.shape[3]
-    if kernel.shape[:2] != (3, 3) or min(height, width) < 8 or x.dtype != jnp.float32:
-        return False
-    several = n * height * width * max(channels, features) > 1.2 * _BLOCK
-    return min(channels, features) >= _LEAST_CHANNELS[several]
+    values = x.size // x.shape[3] * max(kernel.shape[2:])
+    least = _LEAST_CHANNELS if values < 1.2 * _BLOCK else _LEAST_CHANNELS_OF_BLOCKS
+    return (
+        kernel.shape[:2] == (3, 3)
+        and x.dtype == jnp.float32
+        and min(kernel.shape[2:]) >= least
+        and x.size // x.shape[3] * kernel.size >= _LEAST_MULTIPLY_ADDS
+    )
 
 
 def convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int] = (0, 0)) -> jax.Array:

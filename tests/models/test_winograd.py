@@ -49,27 +49,29 @@ def test_blocks_are_as_large_as_the_cache_takes(monkeypatch):
         winograd, "_block", lambda weights, x: blocks.append(x.shape) or plain(weights, x)
     )
     kernel = jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
-    for n, side in ((1, 50), (16, 26), (1, 502), (3, 102)):
+    for n, side in ((1, 50), (32, 26), (1, 502), (3, 102)):
         x = jax.ShapeDtypeStruct((n, side, side, 128), jnp.float32)
         result = jax.eval_shape(winograd.convolve, x, kernel)
         assert result.shape == (n, side - 2, side - 2, 128)
-    assert blocks == [(1, 50, 50, 128), (8, 26, 26, 128), (1, 10, 502, 128), (1, 36, 102, 128)]
+    assert blocks == [(1, 50, 50, 128), (16, 26, 26, 128), (1, 20, 502, 128), (1, 52, 102, 128)]
 
 
 @pytest.mark.parametrize(
-    ("kernel", "dtype", "used"),
+    ("side", "kernel", "dtype", "used"),
     [
-        ((3, 3, 128, 256), "float32", True),
-        ((3, 3, 128, 64), "float32", False),
-        ((5, 5, 128, 128), "float32", False),
-        ((3, 3, 128, 128), "bfloat16", False),
+        (40, (3, 3, 128, 256), "float32", True),
+        (20, (3, 3, 128, 256), "float32", False),  # too small
+        (100, (3, 3, 128, 32), "float32", False),  # too few channels
+        (200, (3, 3, 64, 64), "float32", False),  # for several blocks
+        (40, (5, 5, 128, 128), "float32", False),
+        (40, (3, 3, 128, 256), "bfloat16", False),
     ],
 )
-def test_where_it_is_used(kernel, dtype, used):
+def test_where_it_is_used(side, kernel, dtype, used):
     """Then the direct convolution, of which the program would have one, is gone."""
     if jax.default_backend() != "cpu":
         pytest.skip("on a CPU only")
-    x, kernel = jnp.zeros((1, 16, 16, kernel[2]), dtype), jnp.zeros(kernel)
+    x, kernel = jnp.zeros((1, side, side, kernel[2]), dtype), jnp.zeros(kernel)
 
     def program():
         return str(jax.make_jaxpr(lambda x, kernel: conv2d(x, kernel))(x, kernel))
