@@ -15,7 +15,7 @@ import typer
 
 from experiments.environment import environment
 from experiments.throughput.timing import interleave
-from sr_jax.models.layers import conv2d, textbook_convolutions
+from sr_jax.models.convolution import conv2d, textbook_convolutions
 from sr_jax.sharding import compiler_options
 
 

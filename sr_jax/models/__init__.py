@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sr_jax.models.arithmetic import count_multiply_adds
+from sr_jax.models.convolution import textbook_convolutions
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
-from sr_jax.models.layers import textbook_convolutions
 from sr_jax.models.mdsr import MDSR
 from sr_jax.models.rcan import RCAN
 from sr_jax.models.san import SAN

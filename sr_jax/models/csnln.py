@@ -14,7 +14,8 @@ from sr_jax.models.attention import (
     non_local_attention,
     space_to_cells,
 )
-from sr_jax.models.layers import Conv, MeanShift, PReLU, conv2d, loop_body, uniform_fan_in
+from sr_jax.models.convolution import conv2d
+from sr_jax.models.layers import Conv, MeanShift, PReLU, loop_body, uniform_fan_in
 from sr_jax.models.rows import by_rows
 
 

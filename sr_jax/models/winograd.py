@@ -26,7 +26,7 @@ _LEAST_CHANNELS, _LEAST_CHANNELS_OF_BLOCKS = 64, 256
 
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether `convolve` is faster than a direct convolution on a CPU."""
+    """Whether `convolve` is faster than a direct one on a CPU; shapes as it takes them."""
     values = x.size // x.shape[3] * max(kernel.shape[2:])
     least = _LEAST_CHANNELS if values < 1.2 * _BLOCK else _LEAST_CHANNELS_OF_BLOCKS
     return (

@@ -7,7 +7,7 @@ from jax import lax
 
 from sr_jax.models import create_model, multiply_adds
 from sr_jax.models.arithmetic import count_multiply_adds
-from sr_jax.models.layers import conv2d, textbook_convolutions
+from sr_jax.models.convolution import conv2d, textbook_convolutions
 
 
 def counted(function, *shapes):

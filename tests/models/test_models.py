@@ -16,6 +16,7 @@ from sr_jax.models import (
     forward,
     layers,
 )
+from sr_jax.models.convolution import conv2d
 from sr_jax.weights import variable_shapes
 
 # Fact sheet section 12: the counts of the papers and of the official code.
@@ -127,7 +128,7 @@ def test_conv2d_and_its_gradients_equal_autodiff(size, padding, features):
             )
 
         output, pullback = jax.vjp(stock, x, kernel)
-        ours, our_pullback = jax.vjp(lambda x, k: layers.conv2d(x, k, padding), x, kernel)
+        ours, our_pullback = jax.vjp(lambda x, k: conv2d(x, k, padding), x, kernel)
         cotangent = rng.normal(size=output.shape)
         for a, b in zip(
             (output, *pullback(cotangent)), (ours, *our_pullback(cotangent)), strict=True
@@ -137,7 +138,7 @@ def test_conv2d_and_its_gradients_equal_autodiff(size, padding, features):
 
 def test_conv2d_refuses_unknown_padding():
     with pytest.raises(ValueError, match="padding is 'same'"):
-        layers.conv2d(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), "same")
+        conv2d(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), "same")
 
 
 def test_pixel_shuffle_channel_order():

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from sr_jax.models import winograd
-from sr_jax.models.layers import conv2d, textbook_convolutions
+from sr_jax.models.convolution import conv2d, textbook_convolutions
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
