@@ -1,6 +1,39 @@
-"""What many chips would train: from the step time of one, the bytes of a step, the link's speed."""
+"""What many chips would train: from the step time of one, the bytes of a step, the link's speed.
 
-from typing import NamedTuple
+    python -m experiments.scaling.prediction --output experiments/scaling/results/prediction.md
+
+reads the training steps of experiments/throughput and the bytes of experiments/scaling, and writes
+two tables of images a second: of machines like the one that the steps were timed on, and of TPU
+chips whose step time is what a share of their published peak makes of the step's operations.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+CHIPS = (8, 64, 256)
+
+
+class Link(NamedTuple):
+    """What joins neighbours in a ring.
+
+    Attributes:
+        name: for the page.
+        speed: bytes a second in each direction.
+        latency: seconds of a round.
+    """
+
+    name: str
+    speed: float
+    latency: float
+
+
+ETHERNET = Link("Ethernet of 10 Gbit/s, 50 us a round", 1.25e9, 50e-6)
+# Cloud TPU's documentation of v5e: 197 TFLOP/s in bfloat16; 400 GB/s of all four links, both ways.
+TPU_PEAK = 197e12
+TPU = Link("one link of TPU v5e each way, 50 GB/s, 1 us a round", 400e9 / 4 / 2, 1e-6)
 
 
 class Prediction(NamedTuple):
@@ -56,3 +89,91 @@ def images_per_second(
         chips * images / max(step_seconds, communication),
         chips * images / (step_seconds + communication),
     )
+
+
+def steps(rows: list[dict[str, Any]], *, timed: bool) -> dict[str, dict[str, Any]]:
+    """Each network's training step in float32 with the most images, of those timed or of all."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        wanted = row["task"] == "train" and row["dtype"] == "float32"
+        if wanted and (not timed or "median" in row["ours"]):
+            found[row["model"]] = max(found.get(row["model"], row), row, key=lambda x: x["batch"])
+    return found
+
+
+def table(
+    steps: dict[str, dict[str, Any]],
+    seconds: dict[str, float],
+    communication: dict[str, dict[str, Any]],
+    link: Link,
+) -> list[str]:
+    """Lines of Markdown: a network's images a second with communication waited for, and hidden."""
+    head = ["network", "images a chip", "step of a chip, s", "all-reduced, MB", "1 chip"]
+    head += [f"{n} chips" for n in CHIPS]
+    lines = [head, ["---"] * len(head)]
+    for name, row in steps.items():
+        told = communication[name]
+        cells = [name, str(row["batch"]), f"{seconds[name]:.3g}", f"{told['bytes'] / 1e6:.3g}"]
+        cells.append(f"{row['batch'] / seconds[name]:.3g}")
+        for chips in CHIPS:
+            found = images_per_second(
+                chips, row["batch"], seconds[name], told["bytes"], *link[1:], told["calls"]
+            )
+            low, high = f"{found.waiting:.4g}", f"{found.hidden:.4g}"
+            cells.append(low if low == high else f"{low} to {high}")
+        lines.append(cells)
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def page(throughput: dict[str, Any], scaling: list[dict[str, Any]], share: float) -> str:
+    """The prediction in Markdown."""
+    communication = {row["recipe"]: row for row in scaling if row["devices"] == 8}
+    place = throughput["conditions"]
+    rows = [row for row in throughput["rows"] if row["model"] in communication]
+    timed, every = steps(rows, timed=True), steps(rows, timed=False)
+    measured = {name: row["ours"]["median"] for name, row in timed.items()}
+    assumed = {name: row["flops"]["ours"] / (share * TPU_PEAK) for name, row in every.items()}
+    return "\n".join(
+        [
+            "# Images a second of many chips: a prediction",
+            "",
+            "By `images_per_second` of experiments/scaling/prediction.py, which has the formula:",
+            "from communication that waits for the step to that which it hides. No such cluster",
+            "was used.",
+            "",
+            f"## Machines with {place['threads']} threads of {place['device']}, {ETHERNET.name}",
+            "",
+            "Step times measured by experiments/throughput; the latency is assumed.",
+            "",
+            *table(timed, measured, communication, ETHERNET),
+            "",
+            f"## TPU v5e, {TPU.name}",
+            "",
+            f"Step times ASSUMED: the step's operations at {share:.0%} of the published peak of",
+            f"{TPU_PEAK / 1e12:.0f} TFLOP/s (bfloat16); the latency is assumed too. No step was",
+            "timed on such a chip, and small networks will be far below that share.",
+            "",
+            *table(every, assumed, communication, TPU),
+            "",
+        ]
+    )
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="File to write, Markdown.")],
+    throughput: Annotated[Path, typer.Option(help="Rows of experiments/throughput.")] = Path(
+        "experiments/throughput/results/rows.json"
+    ),
+    scaling: Annotated[Path, typer.Option(help="Rows of experiments/scaling.")] = Path(
+        "experiments/scaling/results/rows.json"
+    ),
+    share: Annotated[float, typer.Option(help="Of the TPU's peak that a step reaches.")] = 0.3,
+) -> None:
+    """Writes the page."""
+    found = json.loads(throughput.read_text()), json.loads(scaling.read_text())
+    output.write_text(page(*found, share))
+    print(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -55,9 +55,7 @@ def bytes_of_a_device(name: str, scale: int, side: int, devices: int) -> dict[st
     analysis = program.memory_analysis()
     return {
         "temporaries": analysis.temp_size_in_bytes,
-        "image_and_result": analysis.argument_size_in_bytes
-        + analysis.output_size_in_bytes
-        - sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables)),
+        "image_and_result": 4 * images.size // devices + analysis.output_size_in_bytes,
     }
 
 
