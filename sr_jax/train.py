@@ -67,7 +67,7 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
     # ----------------------------------------------------------------------- network and recipe
     model = create_model(**config.model)
     check_recipe(config, model)
-    mesh = make_mesh(config.data.batch_size // config.train.accumulate)
+    mesh = make_mesh(config.data.batch_size // (config.train.accumulate or 1))
     claim_workdir(workdir, config)
 
     # ---------------------------------------------------------------------------------- images
@@ -193,10 +193,10 @@ def check_recipe(config: ConfigDict, model: nn.Module) -> None:
         )
     if config.train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("train.dtype float64 needs the environment variable JAX_ENABLE_X64=1")
-    if config.data.batch_size % config.train.accumulate:
+    if config.train.accumulate < 0 or config.data.batch_size % (config.train.accumulate or 1):
         raise ValueError(
             f"train.accumulate is {config.train.accumulate}, which does not divide data.batch_size "
-            f"{config.data.batch_size}"
+            f"{config.data.batch_size}: set it to a number that does, or to 0 to have it chosen"
         )
 
 

@@ -29,7 +29,7 @@ RECIPES = ("vdsr", "srresnet", "edsr", "mdsr", "rcan", "san", "csnln")
 def config_of(recipe: str, remat: bool) -> Any:
     """The paper's recipe on the photographs that need no download."""
     config = importlib.import_module(f"configs.{recipe}").get_config("photos")
-    config.train.remat = remat
+    config.train.remat, config.train.accumulate = remat, 1
     return config
 
 

@@ -23,7 +23,7 @@ def make_adversarial_step(
     *,
     weight: float,
     dtype: Any = jnp.float32,
-    accumulate: int = 1,
+    accumulate: int = 0,
     ema_decay: float = 0.0,
     remat: bool = False,
 ) -> Callable[[AdversarialState, Batch, Loss], tuple[AdversarialState, Metrics]]:
@@ -46,7 +46,7 @@ def make_adversarial_step(
         schedule: the learning rate of both.
         weight: of the adversarial term; the paper has 1e-3.
         dtype, accumulate, ema_decay, remat: see `steps.make_train_step`; the average is the
-            generator's.
+            generator's, and a batch is one part if `accumulate` is 0.
 
     Returns:
         A function (state, {'lr', 'hr'}, content loss) -> (state, metrics). Metrics are scalars:
@@ -96,7 +96,7 @@ def make_adversarial_step(
             }
             return (rest_g, rest_d), (metrics, grads_g, grads_d)
 
-        rests, averages = in_parts(gradients, (old_g.rest, old_d.rest), batch, accumulate)
+        rests, averages = in_parts(gradients, (old_g.rest, old_d.rest), batch, accumulate or 1)
         metrics, grads_g, grads_d = mean_over_devices(averages)
         metrics["psnr"] = decibels(metrics["psnr"])
         rate = schedule(old_g.step)

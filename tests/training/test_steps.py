@@ -8,13 +8,14 @@ import pytest
 from configs.common import get_defaults
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
+from sr_jax.training import steps
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import create_state
-from sr_jax.training.steps import compile_step, crop_to, make_train_step
+from sr_jax.training.steps import compile_step, crop_to, make_train_step, parts_of
 
 
-def train(steps=3, model=None, loss=get_loss("mse"), side=8, **options):
+def train(count=3, model=None, loss=get_loss("mse"), side=8, **options):
     """A few steps on fixed noise; returns the state and the metrics of every step."""
     model = model or create_model("edsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
@@ -26,7 +27,7 @@ def train(steps=3, model=None, loss=get_loss("mse"), side=8, **options):
     factor = 1 if model.takes_interpolated else model.scale
     rng = np.random.default_rng(0)
     history = []
-    for _ in range(steps):
+    for _ in range(count):
         batch = {
             "lr": jnp.asarray(rng.random((4, side, side, model.n_colors)), jnp.float32),
             "hr": jnp.asarray(
@@ -101,6 +102,44 @@ def test_accumulation_changes_nothing_but_memory():
         whole.params,
         parts.params,
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "parts"),
+    [
+        ("vdsr", (16, 41, 41, 1), 4),
+        ("rcan", (16, 48, 48, 3), 4),
+        ("edsr", (16, 48, 48, 3), 16),
+        ("edsr", (2, 256, 256, 3), 2),  # one image is too large: no part is smaller
+        ("srcnn_915", (16, 33, 33, 1), 2),
+        ("srcnn_915", (7, 33, 33, 1), 1),
+        ("srcnn_915", (15, 33, 33, 1), 3),  # a divisor of the batch
+    ],
+)
+def test_parts_are_of_a_size_that_the_cache_holds(network, shape, parts):
+    assert parts_of(create_model(network), shape, {}) == parts
+
+
+def test_batch_normalisation_and_accelerators_have_one_part(monkeypatch):
+    model, shape = create_model("rcan"), (16, 48, 48, 3)
+    assert parts_of(model, shape, {"batch_stats": {"mean": 0}}) == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert parts_of(model, shape, {}) == 1
+
+
+def test_parts_that_are_chosen_change_nothing(monkeypatch):
+    """As `test_accumulation_changes_nothing_but_memory`, with parts of one image."""
+    _, whole = train(2)
+    calls = []
+    monkeypatch.setattr(steps, "_CACHED", 1)
+    monkeypatch.setattr(
+        steps, "in_parts", lambda *x, known=steps.in_parts: calls.append(x[-1]) or known(*x)
+    )
+    _, parted = train(2)
+    assert set(calls) == {4}
+    for a, b in zip(whole, parted, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=1e-5)
 
 
 def test_average_of_the_parameters():
