@@ -2,9 +2,9 @@
 
     python -m experiments.memory.training --output experiments/memory/results/training
 
-The step of every recipe whose network repeats blocks, at the paper's patch and batch, as the
-training loop compiles it: XLA's figure for the program's temporary memory. The times are those of
-a batch of one, both programs in turns.
+The step of every recipe whose network repeats blocks, at the paper's patch and batch in one part,
+as the training loop compiles it: XLA's figure for the program's temporary memory. The times are
+those of a batch of one, both programs in turns.
 """
 
 import importlib
