@@ -10,26 +10,10 @@ from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from sr_jax.models import winograd
+from sr_jax.models import direct, winograd
+from sr_jax.models.direct import Sides
 from sr_jax.models.rows import image_devices
-
-Sides = tuple[int, int]
-
-
-def _convolution(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Array:
-    """Cross-correlation of (N, H, W, C) with (kh, kw, C, D), stride 1.
-
-    Args:
-        x, kernel: the operands.
-        padding: zeros above and below, zeros left and right.
-    """
-    borders = tuple((each, each) for each in padding)
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), borders, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
@@ -50,17 +34,17 @@ def textbook_convolutions() -> Iterator[None]:
 
 
 def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
-    """`_convolution` to few channels, as one to many whose shifted sum is the result.
+    """`direct.convolve` to few channels, as one to many whose shifted sum is the result.
 
     What the rows of the kernel would add up (of one output channel: its rows and columns) is
     computed as channels of their own: 2 to 5 times faster on CPU.
     """
     kh, kw, channels, features = kernel.shape
-    x = _surround(x, padding)
+    x = direct.surround(x, padding)
     height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
     if features > 1:
         rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
-        terms = _convolution(x, rows).reshape(*x.shape[:2], width, kh, features)
+        terms = direct.convolve(x, rows).reshape(*x.shape[:2], width, kh, features)
         return _total(terms[:, i : i + height, :, i] for i in range(kh))
     terms = jnp.einsum("nhwc,ijc->nhwij", x, kernel[..., 0])
     shifts = ((i, j) for i in range(kh) for j in range(kw))
@@ -68,12 +52,12 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Ar
 
 
 def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
-    """`_convolution` of few channels, as one of many: the pixels that a row of the kernel sees."""
+    """`direct.convolve` of few channels, as one of many: the pixels that a kernel's row sees."""
     kh, kw, channels, features = kernel.shape
-    x = _surround(x, padding)
+    x = direct.surround(x, padding)
     width = x.shape[2] - kw + 1
     x = jnp.concatenate([x[:, :, j : j + width] for j in range(kw)], axis=-1)
-    return _convolution(x, kernel.reshape(kh, 1, kw * channels, features))
+    return direct.convolve(x, kernel.reshape(kh, 1, kw * channels, features))
 
 
 def _total(terms: Iterable[jax.Array]) -> jax.Array:
@@ -82,21 +66,21 @@ def _total(terms: Iterable[jax.Array]) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _conv2d(plain: bool, padding: Sides, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`_convolution` with a gradient that is fast in loops, also on CPU.
+    """`direct.convolve` with a gradient that is fast in loops, also on CPU.
 
     Args:
         plain: as one convolution; else in the form that is fastest for its shape on CPU.
-        padding, x, kernel: see `_convolution`.
+        padding, x, kernel: see `direct.convolve`.
     """
     if plain:
-        return _convolution(x, kernel, padding)
+        return direct.convolve(x, kernel, padding)
     if kernel.shape[3] < _FEW:
         return _taps_as_channels(x, kernel, padding)
     if winograd.suits(x, kernel):
         return winograd.convolve(x, kernel, padding)
     if kernel.shape[1] > 3 and kernel.shape[2] < _FEW and x.size * kernel.shape[1] < _SMALL:
         return _shifts_as_channels(x, kernel, padding)
-    return _convolution(x, kernel, padding)
+    return direct.convolve(x, kernel, padding)
 
 
 def _conv2d_forward(
@@ -116,22 +100,10 @@ def _conv2d_backward(
     grad_x = _conv2d(plain, around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
     if kernel.shape[3] < _FEW and not plain:
         # The image slides over the cotangent, so that its channels are those of the result.
-        flipped = _correlate(cotangent, x, around)
+        flipped = direct.correlate(cotangent, x, around)
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
-    return grad_x, _correlate(x, cotangent, padding).transpose(1, 2, 0, 3)
-
-
-def _correlate(x: jax.Array, y: jax.Array, padding: Sides) -> jax.Array:
-    """(N, H, W, C) and (N, H', W', D) -> (C, .., .., D): sums over the images and all of `y`."""
-    x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
-    # The barrier keeps the zeros out of the convolution, which takes twice as long with them.
-    x = lax.optimization_barrier(_surround(x, padding))
-    return _convolution(x, y)
-
-
-def _surround(x: jax.Array, padding: Sides, mode: str = "constant") -> jax.Array:
-    """Pads (N, H, W, C) above and below, left and right."""
-    return jnp.pad(x, ((0, 0), *((each, each) for each in padding), (0, 0)), mode=mode)
+    correlate = winograd.correlate if not plain and winograd.suits(x, kernel) else direct.correlate
+    return grad_x, correlate(x, cotangent, padding).transpose(1, 2, 0, 3)
 
 
 _conv2d.defvjp(_conv2d_forward, _conv2d_backward)
@@ -160,7 +132,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
         return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
     around = (height // 2, width // 2)
     if padding == "replicate":
-        x = _surround(x, around, mode="edge")
+        x = direct.surround(x, around, mode="edge")
     # JAX keeps what it traced of a function with a gradient of its own, whatever the context.
     plain = _textbook.get() or jax.default_backend() != "cpu" or image_devices() > 1
     return _conv2d(plain, around if padding == "zeros" else (0, 0), x, kernel)

@@ -1,7 +1,9 @@
-"""3x3 convolutions with 4 multiplications for every 9 (Winograd's F(2x2, 3x3)).
+"""3x3 convolutions with half of the multiplications: Winograd's F(4, 3) along the height.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1. With
-its small transforms, of 0, 1 and 1/2, the result is as accurate as the direct sum's.
+Four rows of the result are found from six of the image, as six convolutions with 1x3 kernels whose
+operands and results are sums of rows: A' [(G k) * (B' x)], Lavin and Gray, "Fast Algorithms for
+Convolutional Neural Networks", CVPR 2016, equation 5. In width the kernel stays as it is, which
+spares two thirds of the two-dimensional form's sums and most of its rounding.
 """
 
 import functools
@@ -12,96 +14,136 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-# Of 2x2 pixels of the output from 4x4 of the input: A' [(G k G') * (B' x B)] A.
-_B = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-_G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-_A = ((1, 1, 1, 0), (0, 1, -1, -1))
+from sr_jax.models import direct
+from sr_jax.models.direct import Sides
 
-# Measured: a block of as many values stays in a core's cache on its way through the transforms.
-# These cost more than they save in a convolution of fewer multiply-adds or channels; where blocks
-# are cut out and put together, it takes more channels.
-_BLOCK = 1_200_000
-_LEAST_MULTIPLY_ADDS = 180_000_000
-_LEAST_CHANNELS, _LEAST_CHANNELS_OF_BLOCKS = 64, 256
+_ROWS = 4
+
+
+def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(B', G, A') of Toom and Cook's interpolation at these points and infinity."""
+
+    def powers(count: int) -> np.ndarray:
+        infinity = np.eye(count)[-1:]
+        return np.concatenate([np.vander(points, count, increasing=True), infinity])
+
+    b = np.linalg.inv(powers(len(points) + 1)).T
+    b[np.abs(b) < 1e-9] = 0  # what rounding left of zeros
+    scale = np.abs(b).max(axis=1, keepdims=True)
+    return b / scale, powers(3) * scale, powers(_ROWS).T
+
+
+# Points that are each other's inverses: the error is 1.7 times a direct sum's, with the usual
+# 0, 1, -1, 2, -2 it is 2.4 times.
+_B, _G, _A = _transforms((0, np.sqrt(0.5), -np.sqrt(0.5), np.sqrt(2), -np.sqrt(2)))
+
+# Measured: in images of fewer pixels or channels the sums cost more than they save.
+_LEAST_CHANNELS, _LEAST_PIXELS = 64, 1000
+# A result of more values, and all that it is made of, does not fit in the caches. It is computed
+# in blocks; for a weight gradient they are smaller, as its operands are in no order that is read
+# in a row.
+_MOST_VALUES = 2_400_000
+_BLOCK_PIXELS, _GRADIENT_PIXELS = 8_000, 5_000
 
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether `convolve` is faster than a direct one on a CPU; shapes as it takes them."""
-    values = x.size // x.shape[3] * max(kernel.shape[2:])
-    least = _LEAST_CHANNELS if values < 1.2 * _BLOCK else _LEAST_CHANNELS_OF_BLOCKS
+    """Whether it is faster than a direct convolution on a CPU; shapes as `convolve` takes them."""
+    n, height, width, channels = x.shape
     return (
         kernel.shape[:2] == (3, 3)
         and x.dtype == jnp.float32
-        and min(kernel.shape[2:]) >= least
-        and x.size // x.shape[3] * kernel.size >= _LEAST_MULTIPLY_ADDS
+        and min(channels, kernel.shape[3]) >= _LEAST_CHANNELS
+        and n * height * width >= _LEAST_PIXELS
     )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, padding: tuple[int, int] = (0, 0)) -> jax.Array:
-    """Cross-correlation of (N, H, W, C) with (3, 3, C, D), stride 1.
-
-    It works on blocks of images or rows, one after the other. For one device; its gradient is the
-    caller's.
-
-    Args:
-        x, kernel: the operands.
-        padding: zeros above and below, zeros left and right.
-    """
-    above, left = padding
-    n, height, width, channels = x.shape
-    height, width = height + 2 * above, width + 2 * left
+def convolve(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Array:
+    """`direct.convolve` with a (3, 3, C, D) kernel; for one device, without a gradient."""
+    n, _, width, channels = x.shape
     features = kernel.shape[3]
-    tall, wide = -(-(height - 2) // 2), -(-(width - 2) // 2)  # in pairs of pixels
-    pair = 4 * wide * max(channels, features)  # values of a pair of rows
-    parts = -(-tall // max(1, _BLOCK // pair))  # of an image, of as many rows each
-    rows = -(-tall // parts)
-    images = max(i for i in range(1, n + 1) if n % i == 0 and (i - 1) * tall * pair < _BLOCK)
-    weights = jnp.asarray(np.kron(_G, _G), kernel.dtype) @ kernel.reshape(9, -1)
-    weights = weights.reshape(4, 4, channels, features)
-    x = lax.optimization_barrier(x)  # else what made it is computed for each use of a pixel
-    right, below = 2 * wide + 2 - width, 2 * parts * rows + 2 - height
-    x = jnp.pad(x, ((0, 0), (above, above + below), (left, left + right), (0, 0)))
+    height, out_width = x.shape[1] + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    if n * height * width * max(channels, features) <= _MOST_VALUES:
+        return _convolve(x, kernel, padding)
 
-    def block(start: jax.Array) -> jax.Array:
-        size = (images, 2 * rows + 2, *x.shape[2:])
-        return _block(weights, lax.dynamic_slice(x, (start[0], start[1], 0, 0), size))
+    images = _images(n, height * width, _BLOCK_PIXELS)
+    bands = -(-images * height * width // _BLOCK_PIXELS)
+    rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
+    bands = -(-height // rows)
+    x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (0, 0), (0, 0)))
 
-    if images == n and parts == 1:
-        y = _block(weights, x)
-    else:
-        starts = [(i, 2 * rows * part) for i in range(0, n, images) for part in range(parts)]
-        y = lax.map(block, jnp.array(starts))
-        y = y.reshape(n // images, parts, images, *y.shape[2:]).swapaxes(1, 2)
-    return y.reshape(n, -1, *y.shape[-2:])[:, : height - 2, : width - 2]
+    def block(i: jax.Array, y: jax.Array) -> jax.Array:
+        # Where the last band would leave the image, both slices start as far up as they must.
+        start = (i // bands * images, i % bands * rows, 0, 0)
+        part = lax.dynamic_slice(x, start, (images, rows + 2, width, channels))
+        return lax.dynamic_update_slice(y, _convolve(part, kernel, (0, padding[1])), start)
+
+    y = jnp.zeros((n, height, out_width, features), x.dtype)
+    return lax.fori_loop(0, n // images * bands, block, y)
 
 
-def _block(weights: jax.Array, x: jax.Array) -> jax.Array:
-    """(N, 2 h + 2, 2 w + 2, C) -> (N, 2 h, 2 w, D)."""
-    # The barriers are between what is read more than once and those who read it: fused, XLA would
-    # compute it for each of them.
-    n, height, width, channels = x.shape
-    h, w = height // 2 - 1, width // 2 - 1
-    rows = [lax.slice_in_dim(x, i, i + 2 * h - 1, 2, axis=1) for i in range(4)]
-    x = lax.optimization_barrier(jnp.stack([_combine(b, rows) for b in _B]))
-    columns = [lax.slice_in_dim(x, j, j + 2 * w - 1, 2, axis=3) for j in range(4)]
-    tiles = [lax.optimization_barrier(_combine(b, columns)) for b in _B]
-    products = [
-        [
-            lax.optimization_barrier(tiles[j][i].reshape(-1, channels) @ weights[i, j])
-            for j in range(4)
-        ]
-        for i in range(4)
+def _convolve(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
+    x = lax.optimization_barrier(x)  # else what made it is computed for each of the six
+    height = x.shape[1] + 2 * padding[0] - 2
+    kernels = jnp.einsum("mi,i...->m...", jnp.asarray(_G, kernel.dtype), kernel)
+    terms = [
+        direct.convolve(rows, kernel[None], (0, padding[1]))
+        for rows, kernel in zip(_sums(_B, _rows(x, height, padding[0])), kernels, strict=True)
     ]
-    result = [
-        [_combine(a, [_combine(b, column) for column in zip(*products, strict=True)]) for a in _A]
-        for b in _A
+    y = jnp.stack(_sums(_A, terms), axis=2)
+    return y.reshape(x.shape[0], -1, *y.shape[3:])[:, :height]
+
+
+def correlate(x: jax.Array, y: jax.Array, padding: Sides = (0, 0)) -> jax.Array:
+    """`direct.correlate` to (C, 3, 3, D): the gradient of `convolve` by its kernel."""
+    n, height, width = y.shape[:3]
+    if height * width * max(x.shape[3], y.shape[3]) > _MOST_VALUES:
+        return direct.correlate(x, y, padding)
+    images = _images(n, height * width, _GRADIENT_PIXELS)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        part, cotangent = (lax.dynamic_slice_in_dim(a, i * images, images) for a in (x, y))
+        return total + _correlate(part, cotangent, padding)
+
+    total = jnp.zeros((x.shape[3], 3, 3, y.shape[3]), x.dtype)
+    return lax.fori_loop(0, n // images, add, total)
+
+
+def _images(n: int, pixels: int, most: int) -> int:
+    """How many of `n` images of this size make a block of at most so many pixels; one, or more."""
+    return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i * pixels <= most))
+
+
+def _correlate(x: jax.Array, y: jax.Array, padding: Sides) -> jax.Array:
+    height = y.shape[1]
+    # In order for the convolutions below: (C, H, W, N) and (H, W, N, D).
+    sides = ((0, 0), (0, 0), (padding[1], padding[1]), (0, 0))
+    x, y = jnp.pad(x.transpose(3, 1, 2, 0), sides), y.transpose(1, 2, 0, 3)[None]
+    x, y = lax.optimization_barrier((x, y))
+    images = _sums(_B, _rows(x, height, padding[0]))
+    kernels = _sums(_A.T, _rows(y, height, 0)[:_ROWS])
+    images, kernels = lax.optimization_barrier((images, kernels))
+    terms = [direct.convolve(x, y[0]) for x, y in zip(images, kernels, strict=True)]
+    return jnp.concatenate(_sums(_G.T, terms), axis=1)
+
+
+def _rows(x: jax.Array, height: int, padding: int) -> list[jax.Array]:
+    """The six rows from which each four of a result of this height are made.
+
+    (N, H, ..), padded above and below -> six of (N, ceil(height / 4), ..).
+    """
+    blocks = -(-height // _ROWS)
+    below = (blocks + 1) * _ROWS - padding - x.shape[1]
+    x = jnp.pad(x, ((0, 0), (padding, below), *[(0, 0)] * (x.ndim - 2)))
+    x = x.reshape(x.shape[0], blocks + 1, _ROWS, *x.shape[2:])
+    return [x[:, i // _ROWS : i // _ROWS + blocks, i % _ROWS] for i in range(_ROWS + 2)]
+
+
+def _sums(matrix: np.ndarray, terms: Sequence[jax.Array]) -> list[jax.Array]:
+    """The product of a matrix with a list of arrays."""
+    return [
+        functools.reduce(
+            jnp.add,
+            (float(factor) * term for factor, term in zip(row, terms, strict=True) if factor),
+        )
+        for row in matrix
     ]
-    pixels = jnp.stack([jnp.stack(row, axis=1) for row in result])  # (2, n h w, 2, D)
-    pixels = pixels.reshape(2, n, h, w, 2, -1)
-    return jnp.moveaxis(pixels, 0, 2).reshape(n, 2 * h, 2 * w, -1)
-
-
-def _combine(factors: Sequence[int], terms: Sequence[jax.Array]) -> jax.Array:
-    """The sum of the terms times 0, 1 or -1."""
-    signed = (t if f > 0 else -t for f, t in zip(factors, terms, strict=True) if f)
-    return functools.reduce(jnp.add, signed)

@@ -1,82 +1,131 @@
-"""Winograd's convolution: against the direct sum, in one block and in many."""
+"""Winograd's convolution and its weight gradient: against the direct sums, whole and in blocks."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
-from sr_jax.models import winograd
+from sr_jax.models import direct, winograd
 from sr_jax.models.convolution import conv2d, textbook_convolutions
 
+SHAPES = [
+    (1, 8, 12, 3),
+    (2, 11, 13, 3),  # rows that are not a multiple of four
+    (6, 7, 6, 3),  # groups of two images where blocks are small
+    (1, 39, 6, 3),  # bands of rows, the last of which overlaps
+]
 
-@pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
+
+@pytest.fixture(params=["whole", "blocks"])
+def blocks(request, monkeypatch):
+    if request.param == "blocks":
+        monkeypatch.setattr(winograd, "_MOST_VALUES", 39 * 6 * 5)
+        monkeypatch.setattr(winograd, "_BLOCK_PIXELS", 2 * 8 * 8)
+        monkeypatch.setattr(winograd, "_GRADIENT_PIXELS", 2 * 8 * 8)
+    return request.param == "blocks"
+
+
+def _relative_error(function, exact, operands):
+    """Of `function` in float32 to `exact` in float64: of the largest value."""
+    with jax.enable_x64(True):
+        expected = np.asarray(exact(*operands))
+    result = np.asarray(jax.jit(function)(*(jnp.float32(each) for each in operands)))
+    assert result.shape == expected.shape
+    return np.abs(result - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_the_direct_sum(blocks, shape, padding):
+    """float32: 2e-6; a direct sum of this length has 1e-6, and Winograd's transforms double it."""
+    rng = np.random.default_rng(0)
+    operands = rng.normal(size=shape), rng.normal(size=(3, 3, 3, 5))
+    error = _relative_error(
+        lambda x, kernel: winograd.convolve(x, kernel, padding),
+        lambda x, kernel: direct.convolve(x, kernel, padding),
+        operands,
+    )
+    assert error < 2e-6
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weight_gradient_equals_the_direct_sum(blocks, shape, padding):
+    """float32: 2e-6, as above."""
+    rng = np.random.default_rng(0)
+    n, height, width, _ = shape
+    cotangent = (n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, 5)
+    operands = rng.normal(size=shape), rng.normal(size=cotangent)
+    error = _relative_error(
+        lambda x, y: winograd.correlate(x, y, padding),
+        lambda x, y: direct.correlate(x, y, padding),
+        operands,
+    )
+    assert error < 2e-6
+
+
+def _shapes_of(monkeypatch, name, function, *shapes):
+    """The first operand's shape in the calls of winograd's `name` that `function` makes."""
+    calls = []
+    plain = getattr(winograd, name)
+    monkeypatch.setattr(winograd, name, lambda x, *rest: calls.append(x.shape) or plain(x, *rest))
+    jax.eval_shape(function, *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    return calls
+
+
 @pytest.mark.parametrize(
     ("shape", "block"),
     [
-        ((1, 10, 12, 3), 10**6),  # one block
-        ((1, 11, 13, 3), 10**6),  # odd sides
-        ((6, 6, 6, 3), 4 * 16 * 5),  # groups of images
-        ((2, 23, 9, 3), 16 * 4 * 5 * 2),  # bands of rows
-        ((1, 23, 9, 3), 1),  # a pair of rows each
+        ((1, 48, 48, 256), (1, 48, 48, 256)),
+        ((16, 48, 48, 64), (16, 48, 48, 64)),  # just within the caches
+        ((64, 41, 41, 64), (4, 43, 41, 64)),  # padded
+        ((1, 256, 256, 64), (1, 34, 256, 64)),
+        ((3, 200, 200, 64), (1, 42, 200, 64)),
     ],
 )
-def test_equals_the_direct_sum(monkeypatch, shape, block, padding):
-    """float32, relative to the largest value: 2e-6, as the direct sum's own error."""
-    monkeypatch.setattr(winograd, "_BLOCK", block)
-    rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=shape), rng.normal(size=(3, 3, 3, 5))
-    with jax.enable_x64(True):
-        expected = np.asarray(
-            lax.conv_general_dilated(
-                x,
-                kernel,
-                (1, 1),
-                [(p, p) for p in padding],
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
-        )
-    convolve = lambda x, kernel: winograd.convolve(x, kernel, padding)  # noqa: E731, a trace of its own
-    result = np.asarray(jax.jit(convolve)(jnp.float32(x), jnp.float32(kernel)))
-    assert result.shape == expected.shape
-    assert np.abs(result - expected).max() < 2e-6 * np.abs(expected).max()
+def test_blocks_are_as_large_as_the_caches_take(monkeypatch, shape, block):
+    convolve = lambda *operands: winograd.convolve(*operands, (1, 1))  # noqa: E731, a new trace
+    kernel = (3, 3, shape[3], shape[3])
+    assert _shapes_of(monkeypatch, "_convolve", convolve, shape, kernel) == [block]
 
 
-def test_blocks_are_as_large_as_the_cache_takes(monkeypatch):
-    blocks = []
-    plain = winograd._block
-    monkeypatch.setattr(
-        winograd, "_block", lambda weights, x: blocks.append(x.shape) or plain(weights, x)
-    )
-    kernel = jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
-    for n, side in ((1, 50), (32, 26), (1, 502), (3, 102)):
-        x = jax.ShapeDtypeStruct((n, side, side, 128), jnp.float32)
-        result = jax.eval_shape(winograd.convolve, x, kernel)
-        assert result.shape == (n, side - 2, side - 2, 128)
-    assert blocks == [(1, 50, 50, 128), (16, 26, 26, 128), (1, 20, 502, 128), (1, 52, 102, 128)]
+@pytest.mark.parametrize(
+    ("shape", "block"),
+    [
+        ((1, 96, 96, 64), (1, 96, 96, 64)),
+        ((16, 48, 48, 64), (2, 48, 48, 64)),
+        ((1, 256, 256, 64), None),  # the direct sum
+    ],
+)
+def test_blocks_of_the_weight_gradient(monkeypatch, shape, block):
+    correlate = lambda *operands: winograd.correlate(*operands, (1, 1))  # noqa: E731, a new trace
+    calls = _shapes_of(monkeypatch, "_correlate", correlate, shape, shape)
+    assert calls == ([block] if block else [])
 
 
 @pytest.mark.parametrize(
     ("side", "kernel", "dtype", "used"),
     [
-        (40, (3, 3, 128, 256), "float32", True),
-        (20, (3, 3, 128, 256), "float32", False),  # too small
-        (100, (3, 3, 128, 32), "float32", False),  # too few channels
-        (200, (3, 3, 64, 64), "float32", False),  # for several blocks
-        (40, (5, 5, 128, 128), "float32", False),
-        (40, (3, 3, 128, 256), "bfloat16", False),
+        (40, (3, 3, 64, 128), "float32", True),
+        (20, (3, 3, 64, 128), "float32", False),  # too small
+        (40, (3, 3, 64, 32), "float32", False),  # too few channels
+        (40, (5, 5, 64, 64), "float32", False),
+        (40, (3, 3, 64, 64), "bfloat16", False),
     ],
 )
 def test_where_it_is_used(side, kernel, dtype, used):
-    """Then the direct convolution, of which the program would have one, is gone."""
+    """In the forward pass and for both gradients, each of which has six convolutions then."""
     if jax.default_backend() != "cpu":
         pytest.skip("on a CPU only")
     x, kernel = jnp.zeros((1, side, side, kernel[2]), dtype), jnp.zeros(kernel)
 
-    def program():
-        return str(jax.make_jaxpr(lambda x, kernel: conv2d(x, kernel))(x, kernel))
+    def count():
+        program = jax.make_jaxpr(
+            lambda x, kernel: jax.vjp(conv2d, x, kernel)[1](conv2d(x, kernel))
+        )(x, kernel)
+        return str(program).count("conv_general_dilated[")
 
-    assert ("conv_general_dilated" not in program()) == used
+    assert count() == (4 * 6 if used else 4)
     with textbook_convolutions():
-        assert "conv_general_dilated" in program()
-    assert ("conv_general_dilated" not in program()) == used
+        assert count() == 4
+    assert count() == (4 * 6 if used else 4)
