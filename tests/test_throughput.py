@@ -89,13 +89,13 @@ def test_contenders_run_in_turns_until_the_budget_is_spent() -> None:
     now = iter(range(1000))
     runs = {name: lambda name=name: order.append(name) for name in "ab"}
     samples = interleave(runs, budget=10, clock=lambda: next(now))
-    assert order == list("ab") * (len(order) // 2)
+    assert order == list("aabb") * (len(order) // 4)
     assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 3, "b": 3}
     samples = interleave(runs, budget=40, clock=lambda: next(now))
     assert len(samples["a"]) > 3
 
 
-def test_the_first_of_a_turn_of_short_runs_does_not_count() -> None:
+def test_the_first_run_of_a_turn_does_not_count_unless_it_is_long() -> None:
     order: list[str] = []
     now = 0.0
 
@@ -104,11 +104,13 @@ def test_the_first_of_a_turn_of_short_runs_does_not_count() -> None:
         now += seconds if order[-1:] == [name] else 2 * seconds  # the first finds cold caches
         order.append(name)
 
-    runs = {"short": lambda: run("short", 0.1), "long": lambda: run("long", 1.0)}
+    seconds = {"short": 0.1, "middle": 1.0, "long": 6.0}
+    runs = {name: lambda name=name: run(name, seconds[name]) for name in seconds}
     samples = interleave(runs, 0, clock=lambda: now)
     assert samples["short"] == pytest.approx([0.1] * 3)
-    assert samples["long"] == pytest.approx([2.0] * 3)
-    assert order == ["short", "short", "long"] * 3
+    assert samples["middle"] == pytest.approx([1.0] * 3)
+    assert samples["long"] == pytest.approx([12.0] * 3)
+    assert order == ["short", "short", "middle", "middle", "long"] * 3
 
 
 def test_unequal_outputs_are_not_timed() -> None:

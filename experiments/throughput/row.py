@@ -25,15 +25,13 @@ from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
 from experiments.throughput.networks import Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
-from experiments.throughput.timing import interleave, peaks, summary
+from experiments.throughput.timing import LONG_RUN, interleave, peaks, summary
 from sr_jax.interop.torch import from_torch
 from sr_jax.sharding import compiler_options
 
 # Of the measured peak, what a network is expected to reach when a run's time is to be known
 # beforehand.
 EXPECTED_SHARE = 0.4
-# A first run of so many seconds needs no second one to warm up.
-LONG_RUN = 5.0
 
 
 class Limits(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 MIN_ROUNDS = 3
 PAUSE = 0.01  # seconds in which the other library's threads stop spinning
 TURN = 0.25  # seconds that a contender runs before the next one does
+LONG_RUN = 5.0  # seconds of a run that needs no other one before it to warm up
 
 
 def interleave(
@@ -21,7 +22,8 @@ def interleave(
 
     So whatever else the machine does meanwhile falls on all of them. In its turn a contender runs
     again and again for a quarter of a second; the first run, which finds the caches full of the
-    others' data and their threads still awake, does not count unless it fills the turn.
+    others' data, their threads awake and its own memory given back to the system, does not count
+    unless it is a long one.
 
     Args:
         runs: each waits for its own result; they have been warmed up.
@@ -40,13 +42,16 @@ def interleave(
             turn = clock()
             run()
             end = clock()
-            if end - turn >= TURN:
+            if end - turn >= LONG_RUN:
                 samples[name].append(end - turn)
-            while end - turn < TURN:
+                continue
+            while True:
                 start = clock()
                 run()
                 end = clock()
                 samples[name].append(end - start)
+                if end - turn >= TURN:
+                    break
         rounds += 1
     return samples
 
