@@ -33,6 +33,13 @@ def textbook_convolutions() -> Iterator[None]:
         _textbook.reset(token)
 
 
+def tuned_for_cpu() -> bool:
+    """Whether what is traced is for one CPU, in the forms that are fast there."""
+    # JAX keeps what it traced of a function with a gradient of its own, whatever the context: it
+    # must be asked outside of those.
+    return not _textbook.get() and jax.default_backend() == "cpu" and image_devices() == 1
+
+
 def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
     """`direct.convolve` to few channels, as one to many whose shifted sum is the result.
 
@@ -133,6 +140,4 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
     around = (height // 2, width // 2)
     if padding == "replicate":
         x = direct.surround(x, around, mode="edge")
-    # JAX keeps what it traced of a function with a gradient of its own, whatever the context.
-    plain = _textbook.get() or jax.default_backend() != "cpu" or image_devices() > 1
-    return _conv2d(plain, around if padding == "zeros" else (0, 0), x, kernel)
+    return _conv2d(not tuned_for_cpu(), around if padding == "zeros" else (0, 0), x, kernel)

@@ -17,6 +17,7 @@ from sr_jax.models.attention import (
 from sr_jax.models.convolution import conv2d
 from sr_jax.models.layers import Conv, MeanShift, PReLU, loop_body, uniform_fan_in
 from sr_jax.models.rows import by_rows
+from sr_jax.models.sums import spread
 
 
 def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
@@ -113,9 +114,10 @@ class _ScaledConv(nn.Module):
         fan = self.features if self.transposed else x.shape[-1]
         init = uniform_fan_in(self.kernel_size**2 * fan)
         kernel = self.param("kernel", init, shape).astype(x.dtype)
-        bias = self.param("bias", init, (self.features,)).astype(x.dtype)
+        bias = self.param("bias", init, (self.features,))
         convolve = transposed_conv2d if self.transposed else strided_conv2d
-        return convolve(x, kernel, self.stride, self.padding) + bias
+        y = convolve(x, kernel, self.stride, self.padding)
+        return y + spread(bias, y)
 
 
 class InScaleAttention(nn.Module):
@@ -331,7 +333,7 @@ class CSNLN(nn.Module):
         )
         cell = SelfExemplarsMining(self.scale, self.max_scores, self.tile, name="SEM")
         (_, y), _ = recurrences(cell, (x, y), kernels)
-        y = y + bias.astype(y.dtype)
+        y = y + spread(bias, y)
         if self.n_colors == 3:
             y = MeanShift(+1, self.rgb_range, name="add_mean")(y)
         return y / self.rgb_range

@@ -17,6 +17,7 @@ from jax import lax
 
 from sr_jax.models.convolution import conv2d
 from sr_jax.models.rows import by_rows
+from sr_jax.models.sums import channel_means, spread
 from sr_jax.sharding import mean_over_devices, sharing_devices
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
@@ -61,7 +62,7 @@ class Conv(nn.Module):
         y = conv2d(x, self.param("kernel", self.kernel_init or default, shape), self.padding)
         if self.use_bias:
             bias = self.param("bias", self.bias_init or default, (self.features,))
-            y = y + bias.astype(x.dtype)
+            y = y + spread(bias, y)
         return self.activation(y) if self.activation else y
 
 
@@ -129,15 +130,15 @@ class BatchNorm(nn.Module):
                 raise ValueError(
                     f"batch normalisation cannot train on one value a channel: given {x.shape}"
                 )
-            mean = mean_over_devices(y.mean((0, 1, 2)))
-            var = mean_over_devices(jnp.square(y - mean).mean((0, 1, 2)))
+            mean = mean_over_devices(channel_means(y))
+            var = mean_over_devices(channel_means(jnp.square(y - spread(mean, y))))
             for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
                 average = self.momentum * running.value + (1 - self.momentum) * new
                 running.value = average.astype(running.value.dtype)
         else:
             mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
         factor = scale.astype(dtype) * lax.rsqrt(var + self.epsilon)
-        return ((y - mean) * factor + bias.astype(dtype)).astype(x.dtype)
+        return ((y - spread(mean, y)) * spread(factor, y) + spread(bias, y)).astype(x.dtype)
 
 
 class PReLU(nn.Module):
@@ -153,7 +154,8 @@ class PReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1] if self.per_channel else 1,)
         slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
-        return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
+        slopes = spread(jnp.broadcast_to(slope, x.shape[-1:]), x)
+        return jnp.where(x > 0, x, slopes * x)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:

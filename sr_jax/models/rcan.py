@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
+from sr_jax.models.sums import pixel_means, spread
 
 
 class ChannelAttention(nn.Module):
@@ -20,10 +21,10 @@ class ChannelAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         n_feats = x.shape[-1]
-        weight = x.mean((1, 2), keepdims=True)
+        weight = pixel_means(x)[:, None, None]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return x * weight
+        return x * spread(weight[:, 0, 0], x)
 
 
 class ResidualChannelAttentionBlock(nn.Module):

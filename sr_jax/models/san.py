@@ -11,6 +11,7 @@ from jax import lax
 from sr_jax.models.attention import MAX_SCORES, non_local_attention
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, loop_body, repeat
 from sr_jax.models.rows import by_rows, flatten, split
+from sr_jax.models.sums import pixel_means, spread
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -65,7 +66,7 @@ class SecondOrderChannelAttention(nn.Module):
         samples = flatten(centre)
         # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. HIGHEST: five
         # steps of the root multiply TF32's rounding.
-        samples = samples - samples.mean(axis=1, keepdims=True)
+        samples = samples - pixel_means(samples[:, None])[:, None]
         covariance = (
             jnp.einsum("nmc,nmd->ncd", samples, samples, precision=lax.Precision.HIGHEST)
             / samples.shape[1]
@@ -73,7 +74,7 @@ class SecondOrderChannelAttention(nn.Module):
         weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return x * weight
+        return x * spread(weight[:, 0, 0], x)
 
 
 class ResidualAttentionGroup(nn.Module):
