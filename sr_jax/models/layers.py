@@ -17,7 +17,7 @@ from jax import lax
 
 from sr_jax.models.convolution import conv2d
 from sr_jax.models.rows import by_rows
-from sr_jax.models.sums import channel_means, spread
+from sr_jax.models.sums import channel_means, scaled, spread
 from sr_jax.sharding import mean_over_devices, sharing_devices
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
@@ -33,6 +33,27 @@ def uniform_fan_in(fan_in: int) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+@jax.custom_vjp
+def relu(x: jax.Array) -> jax.Array:
+    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway.
+
+    For loops, where all that a backward pass needs is copied.
+    """
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+    return (jnp.where(y > 0, cotangent, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 class Conv(nn.Module):
@@ -138,7 +159,7 @@ class BatchNorm(nn.Module):
         else:
             mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
         factor = scale.astype(dtype) * lax.rsqrt(var + self.epsilon)
-        return ((y - spread(mean, y)) * spread(factor, y) + spread(bias, y)).astype(x.dtype)
+        return (scaled(y - spread(mean, y), factor) + spread(bias, y)).astype(x.dtype)
 
 
 class PReLU(nn.Module):
@@ -154,8 +175,7 @@ class PReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1] if self.per_channel else 1,)
         slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
-        slopes = spread(jnp.broadcast_to(slope, x.shape[-1:]), x)
-        return jnp.where(x > 0, x, slopes * x)
+        return jnp.where(x > 0, x, scaled(x, jnp.broadcast_to(slope, x.shape[-1:])))
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -246,7 +266,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(Conv(self.n_feats, self.kernel_size, name="conv_0")(x))
+        y = relu(Conv(self.n_feats, self.kernel_size, name="conv_0")(x))
         y = Conv(self.n_feats, self.kernel_size, name="conv_1")(y)
         return x + y * self.res_scale
 

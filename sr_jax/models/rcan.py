@@ -6,8 +6,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
-from sr_jax.models.sums import pixel_means, spread
+from sr_jax.models.layers import Conv, MeanShift, Upsampler, relu, repeat
+from sr_jax.models.sums import pixel_means, scaled
 
 
 class ChannelAttention(nn.Module):
@@ -24,7 +24,7 @@ class ChannelAttention(nn.Module):
         weight = pixel_means(x)[:, None, None]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return x * spread(weight[:, 0, 0], x)
+        return scaled(x, weight[:, 0, 0])
 
 
 class ResidualChannelAttentionBlock(nn.Module):
@@ -35,7 +35,7 @@ class ResidualChannelAttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(Conv(self.n_feats, name="conv_0")(x))
+        y = relu(Conv(self.n_feats, name="conv_0")(x))
         y = Conv(self.n_feats, name="conv_1")(y)
         return x + ChannelAttention(self.reduction, name="attention")(y)
 

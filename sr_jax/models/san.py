@@ -11,7 +11,7 @@ from jax import lax
 from sr_jax.models.attention import MAX_SCORES, non_local_attention
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, loop_body, repeat
 from sr_jax.models.rows import by_rows, flatten, split
-from sr_jax.models.sums import pixel_means, spread
+from sr_jax.models.sums import pixel_means, scaled
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -74,7 +74,7 @@ class SecondOrderChannelAttention(nn.Module):
         weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return x * spread(weight[:, 0, 0], x)
+        return scaled(x, weight[:, 0, 0])
 
 
 class ResidualAttentionGroup(nn.Module):

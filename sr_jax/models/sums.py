@@ -1,4 +1,4 @@
-"""Means over pixels, and values that are spread over pixels, whose gradient is such a sum.
+"""Means over pixels, and values that are spread over pixels, whose gradients are sums.
 
 XLA:CPU computes a sum over pixels on one core, a value at a time. As a matrix product with ones it
 is 4 to 17 times as fast (experiments/throughput/NOTES.md).
@@ -14,7 +14,7 @@ from sr_jax.models.convolution import tuned_for_cpu
 
 def pixel_means(x: jax.Array) -> jax.Array:
     """The mean over each image: (N, H, W, C) -> (N, C)."""
-    return _means(x) if _as_products(x) else x.mean((1, 2))
+    return _means(x.shape, x) if _as_products(x) else x.mean((1, 2))
 
 
 def channel_means(x: jax.Array) -> jax.Array:
@@ -25,7 +25,15 @@ def channel_means(x: jax.Array) -> jax.Array:
 def spread(values: jax.Array, x: jax.Array) -> jax.Array:
     """Values for each channel, (C,) or (N, C), in the shape and dtype of `x`, (N, H, W, C)."""
     values = values.astype(x.dtype).reshape(-1, values.shape[-1])
-    return (_spread if _as_products(x) else _broadcast)(values, x.shape)
+    if _as_products(x):
+        return _spread(x.shape, len(values), values)
+    return _broadcast(values, x.shape)
+
+
+def scaled(x: jax.Array, factors: jax.Array) -> jax.Array:
+    """(N, H, W, C) times a factor for each channel, (C,) or (N, C)."""
+    factors = factors.astype(x.dtype).reshape(-1, factors.shape[-1])
+    return (_scaled if _as_products(x) else _multiply)(x, factors)
 
 
 def _as_products(x: jax.Array) -> bool:
@@ -42,33 +50,64 @@ def _broadcast(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.broadcast_to(values[:, None, None, :], shape)
 
 
-@jax.custom_vjp
-def _means(x: jax.Array) -> jax.Array:
-    return _sums(x) / (x.shape[1] * x.shape[2])
+def _multiply(x: jax.Array, factors: jax.Array) -> jax.Array:
+    return x * _broadcast(factors, x.shape)
 
 
-def _means_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _means(x), x
+# What a backward pass needs is kept small: in a loop all of it is copied.
 
 
-def _means_backward(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    return (_broadcast(cotangent / (x.shape[1] * x.shape[2]), x.shape),)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _means(shape: tuple[int, ...], x: jax.Array) -> jax.Array:
+    return _sums(x) / (shape[1] * shape[2])
+
+
+def _means_forward(shape: tuple[int, ...], x: jax.Array) -> tuple[jax.Array, None]:
+    return _means(shape, x), None
+
+
+def _means_backward(shape: tuple[int, ...], _: None, cotangent: jax.Array) -> tuple[jax.Array]:
+    return (_broadcast(cotangent / (shape[1] * shape[2]), shape),)
 
 
 _means.defvjp(_means_forward, _means_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _spread(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _spread(shape: tuple[int, ...], images: int, values: jax.Array) -> jax.Array:
     return _broadcast(values, shape)
 
 
-def _spread_forward(values: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, int]:
-    return _spread(values, shape), len(values)
+def _spread_forward(
+    shape: tuple[int, ...], images: int, values: jax.Array
+) -> tuple[jax.Array, None]:
+    return _spread(shape, images, values), None
 
 
-def _spread_backward(shape: tuple[int, ...], images: int, cotangent: jax.Array) -> tuple[jax.Array]:
+def _spread_backward(
+    shape: tuple[int, ...], images: int, _: None, cotangent: jax.Array
+) -> tuple[jax.Array]:
     return (_sums(cotangent.reshape(images, -1, *shape[2:])),)
 
 
 _spread.defvjp(_spread_forward, _spread_backward)
+
+
+_scaled = jax.custom_vjp(_multiply)
+
+
+def _scaled_forward(
+    x: jax.Array, factors: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _multiply(x, factors), (x, factors)
+
+
+def _scaled_backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, factors = saved
+    products = (cotangent * x).reshape(len(factors), -1, *x.shape[2:])
+    return _multiply(cotangent, factors), _sums(products)
+
+
+_scaled.defvjp(_scaled_forward, _scaled_backward)
