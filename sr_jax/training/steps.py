@@ -21,7 +21,7 @@ Metrics = dict[str, jax.Array]
 
 # Values of a feature map up to which a CPU's caches hold what a block works on
 # (experiments/throughput/NOTES.md).
-_CACHED = 600_000
+_CACHED = 300_000
 
 
 def make_train_step(

@@ -107,13 +107,13 @@ def test_accumulation_changes_nothing_but_memory():
 @pytest.mark.parametrize(
     ("network", "shape", "parts"),
     [
-        ("vdsr", (16, 41, 41, 1), 4),
-        ("rcan", (16, 48, 48, 3), 4),
+        ("vdsr", (16, 41, 41, 1), 8),
+        ("rcan", (16, 48, 48, 3), 8),
         ("edsr", (16, 48, 48, 3), 16),
         ("edsr", (2, 256, 256, 3), 2),  # one image is too large: no part is smaller
-        ("srcnn_915", (16, 33, 33, 1), 2),
-        ("srcnn_915", (7, 33, 33, 1), 1),
-        ("srcnn_915", (15, 33, 33, 1), 3),  # a divisor of the batch
+        ("srcnn_915", (16, 33, 33, 1), 4),
+        ("srcnn_915", (4, 33, 33, 1), 1),
+        ("srcnn_915", (15, 33, 33, 1), 5),  # a divisor of the batch
     ],
 )
 def test_parts_are_of_a_size_that_the_cache_holds(network, shape, parts):
