@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sr_jax.inference.parts import in_bands, one_by_one
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.sharded import OverDevices
 from sr_jax.models import Variables, forward
@@ -74,4 +75,5 @@ def compiled(model: nn.Module, scale: int, dtype: str, devices: int) -> Any:
 
     if devices > 1:
         return OverDevices(step, output_factor(model, scale), devices)
+    step = one_by_one(in_bands(step, model))
     return jax.jit(step, compiler_options=compiler_options())

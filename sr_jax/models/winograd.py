@@ -69,6 +69,8 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Ar
     bands = -(-images * height * width // _BLOCK_PIXELS)
     rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
     bands = -(-height // rows)
+    # What is written over. Were it zeros, XLA would hold those of all layers from the start on.
+    y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, out_width, features))
     x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (0, 0), (0, 0)))
 
     def block(i: jax.Array, y: jax.Array) -> jax.Array:
@@ -77,7 +79,6 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Ar
         part = lax.dynamic_slice(x, start, (images, rows + 2, width, channels))
         return lax.dynamic_update_slice(y, _convolve(part, kernel, (0, padding[1])), start)
 
-    y = jnp.zeros((n, height, out_width, features), x.dtype)
     return lax.fori_loop(0, n // images * bands, block, y)
 
 

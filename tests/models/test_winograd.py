@@ -7,6 +7,7 @@ import pytest
 
 from sr_jax.models import direct, winograd
 from sr_jax.models.convolution import conv2d, textbook_convolutions
+from sr_jax.sharding import compiler_options
 
 SHAPES = [
     (1, 8, 12, 3),
@@ -129,3 +130,21 @@ def test_where_it_is_used(side, kernel, dtype, used):
     with textbook_convolutions():
         assert count() == 4
     assert count() == (4 * 6 if used else 4)
+
+
+def test_layers_in_blocks_share_memory():
+    """Each of these arrays is 16.8 MB: twice as many layers must not take twice as many."""
+
+    def stack(layers: int) -> int:
+        def run(x, kernels):
+            for kernel in kernels:
+                x = jnp.maximum(winograd.convolve(x, kernel, (1, 1)), 0)
+            return x
+
+        image = jax.ShapeDtypeStruct((1, 256, 256, 64), jnp.float32)
+        kernels = [jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)] * layers
+        options = compiler_options()
+        program = jax.jit(run, compiler_options=options).lower(image, kernels).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    assert stack(6) < 1.1 * stack(3)

@@ -1,0 +1,60 @@
+"""A forward pass over parts of its input that a CPU's caches hold: an image, or a band of one.
+
+experiments/throughput/NOTES.md has what that was measured to win.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sr_jax.models import Variables, receptive_radius
+
+Step = Callable[[Variables, jax.Array], jax.Array]
+
+# Their number is fixed, not their height, for a memory in proportion to the pixels, which
+# `planning` counts on. In images of fewer rows the halo would be too large a part of them.
+_BANDS = 4
+_LEAST_ROWS = 192
+
+
+def one_by_one(step: Step) -> Step:
+    """A forward pass that takes the images of a batch one after the other on a CPU."""
+
+    def run(variables: Variables, images: jax.Array) -> jax.Array:
+        if jax.default_backend() != "cpu" or len(images) == 1:
+            return step(variables, images)
+        return lax.map(lambda image: step(variables, image[None])[0], images)
+
+    return run
+
+
+def in_bands(step: Step, model: nn.Module) -> Step:
+    """A forward pass that takes an image in bands of rows on a CPU.
+
+    Only if the network does not upscale and looks but a little up and down (SRCNN). A band is
+    computed with the rows around it that it depends on: the result is that of the whole image.
+    """
+    halo = receptive_radius(model)
+    if halo is None or 16 * halo > _LEAST_ROWS or not model.takes_interpolated:
+        return step
+
+    def run(variables: Variables, images: jax.Array) -> jax.Array:
+        height = images.shape[1]
+        if jax.default_backend() != "cpu" or height < _LEAST_ROWS:
+            return step(variables, images)
+        rows = -(-height // _BANDS)
+
+        def band(i: jax.Array, result: jax.Array) -> jax.Array:
+            # What would leave the image starts as far up as it must.
+            first = jnp.minimum(i * rows, height - rows)
+            top = jnp.clip(first - halo, 0, height - rows - 2 * halo)
+            part = lax.dynamic_slice_in_dim(images, top, rows + 2 * halo, axis=1)
+            part = lax.dynamic_slice_in_dim(step(variables, part), first - top, rows, axis=1)
+            return lax.dynamic_update_slice_in_dim(result, part, first, axis=1)
+
+        return lax.fori_loop(0, _BANDS, band, jnp.zeros_like(images))
+
+    return run
