@@ -75,5 +75,4 @@ def compiled(model: nn.Module, scale: int, dtype: str, devices: int) -> Any:
 
     if devices > 1:
         return OverDevices(step, output_factor(model, scale), devices)
-    step = one_by_one(in_bands(step, model))
-    return jax.jit(step, compiler_options=compiler_options())
+    return jax.jit(one_by_one(in_bands(step, model)), compiler_options=compiler_options())
