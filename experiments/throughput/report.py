@@ -140,6 +140,7 @@ def draw_ratios(axes: Axes, rows: list[dict[str, Any]]) -> None:
             axes.plot(row["ratio_official"], label, "k|", markersize=10)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
+    axes.margins(y=0.01)
     axes.set_xlabel("PyTorch's best median over ours (mark: the published formulation's)")
 
 
@@ -155,6 +156,7 @@ def draw_memory(axes: Axes, rows: list[dict[str, Any]]) -> None:
         axes.barh([place + offset for place in places], values, height=0.4, label=label)
     axes.set_yticks(places, [" ".join(_name(row)) for row in rows])
     axes.invert_yaxis()
+    axes.margins(y=0.01)
     axes.set_xlabel("peak memory of the process, MB")
     axes.legend()
 
