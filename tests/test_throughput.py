@@ -185,15 +185,27 @@ def test_what_takes_too_long_is_estimated_and_stays_in_the_row(
 ) -> None:
     """Nothing is run; operations and bytes of both sides are in the row."""
     monkeypatch.setattr(row, "peaks", lambda *_, **__: {"jax": 1e9, "pytorch": 1e9})
-    found = row.measure(Cell("srcnn", "inference", (48, 48), 2), row.Limits(1, 1, seconds=0.01))
-    flops = 2 * 2 * 8032 * 96 * 96  # images, weights times pixels of the interpolated image
+    found = row.measure(Cell("srcnn", "inference", (48, 144), 2), row.Limits(1, 1, seconds=0.01))
+    pixels = 96 * 288
+    flops = 2 * 2 * 8032 * pixels  # images, weights times pixels of the interpolated image
     assert found["flops"] == {"ours": flops, "plain": flops}
-    features = 4 * 96 * 96 * (64 + 32)
+    features = 4 * pixels * (64 + 32)
     assert found["estimated_bytes"]["plain"] > 2 * features
     assert found["estimated_bytes"]["ours"] > features  # of one image, then the other
     for entry in (found["ours"], *found["pytorch"].values()):
-        assert entry["status"].startswith("not run: estimated 0.3 GFLOP and 0.0")
+        assert entry["status"].startswith("not run: estimated 0.9 GFLOP and 0.0")
     assert found["ratio"] is None
+
+
+def test_small_images_are_timed_whatever_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference up to 128x128; a training step of that size is not."""
+    monkeypatch.setattr(row, "peaks", lambda *_, **__: {"jax": 1e9, "pytorch": 1e9})
+    monkeypatch.setattr(row, "prepare_sides", lambda _: None)
+    monkeypatch.setattr(row, "build", lambda *_: contender(1.0))
+    limits = row.Limits(0, 1, seconds=0.01)
+    found = row.measure(Cell("srcnn", "inference", (128, 128), 1), limits)
+    assert found["ratio"] > 0
+    assert not Cell("srcnn", "train", (33, 33), 1).always
 
 
 def test_costs_of_training_steps() -> None:

@@ -98,6 +98,11 @@ class Cell:
         grown = 1 if self.network.interpolated else self.network.scale
         return height * grown, width * grown
 
+    @property
+    def always(self) -> bool:
+        """Whether it is timed whatever it takes: inference on images of up to 128x128."""
+        return self.task == "inference" and max(self.size) <= 128
+
     def key(self) -> dict[str, Any]:
         """What a row of the results is known by."""
         return {
