@@ -155,6 +155,11 @@ def mean_over_devices(tree: Any) -> Any:
     return tree if sharing_devices() == 1 else jax.lax.pmean(tree, BATCH_AXIS)
 
 
+def gather_over_devices(tree: Any) -> Any:
+    """What every device that shares a batch has, stacked on a new leading axis."""
+    return jax.lax.all_gather(tree, BATCH_AXIS)
+
+
 def global_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """Assembles the global batch of which every process holds its own rows.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sr_jax.models import Variables, receptive_radius
+from sr_jax.ops.target import platform
 
 Step = Callable[[Variables, jax.Array], jax.Array]
 
@@ -24,7 +25,7 @@ def one_by_one(step: Step) -> Step:
     """A forward pass that takes the images of a batch one after the other on a CPU."""
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
-        if jax.default_backend() != "cpu" or len(images) == 1:
+        if platform() != "cpu" or len(images) == 1:
             return step(variables, images)
         return lax.map(lambda image: step(variables, image[None])[0], images)
 
@@ -43,7 +44,7 @@ def in_bands(step: Step, model: nn.Module) -> Step:
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
         height = images.shape[1]
-        if jax.default_backend() != "cpu" or height < _LEAST_ROWS:
+        if platform() != "cpu" or height < _LEAST_ROWS:
             return step(variables, images)
         rows = -(-height // _BANDS)
 

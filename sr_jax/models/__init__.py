@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from sr_jax.models.arithmetic import count_multiply_adds
-from sr_jax.models.convolution import textbook_convolutions
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
 from sr_jax.models.mdsr import MDSR
@@ -31,6 +30,7 @@ from sr_jax.models.srgan import Discriminator
 from sr_jax.models.srresnet import SRResNet
 from sr_jax.models.vdsr import VDSR
 from sr_jax.models.vgg import VGG
+from sr_jax.ops.target import Target, traced_for
 
 Variables = Mapping[str, Any]
 
@@ -173,7 +173,7 @@ def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None =
     check_call(model, images.shape, images.dtype, scale)
     variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
     step = functools.partial(model.apply, scale=scale, train=False)
-    with textbook_convolutions():
+    with traced_for(Target("any")):
         return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
 
 

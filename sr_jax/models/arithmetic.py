@@ -31,7 +31,9 @@ def _count(equation: core.JaxprEqn) -> int:
     if name == "conv_general_dilated":
         kernel = _shape(equation.invars[1])
         features = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features
+        # Of an image spread out by zeros (a transposed convolution) every zero is passed over.
+        spread = math.prod(params["lhs_dilation"])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features // spread
     if name == "scan":
         return int(params["length"]) * sum(inner)
     if name == "while" and any(inner):

@@ -6,23 +6,38 @@ each block's scores again (`jax.checkpoint`): forward and backward hold the scor
 and memory grows with the pixels. The results are those of the dense formulae.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from sr_jax.models.rows import by_rows, by_rows_with_halo
+from sr_jax.ops.target import exact_products, platform, target
 
-# Scores that one block holds, 16 MB of float32. On CPU, 2**18 to 2**24 take the same time to 15 %
+# Scores that one block holds on a CPU, 16 MB of float32: 2**18 to 2**24 take the same time to 15 %
 # (9216 queries and keys; gradient 2.5, 2.3, 2.2, 2.2 CPU seconds at 2**18, 20, 22, 24), while
-# temporary memory grows from 15 to 125 MB; a small block would only starve an accelerator.
-MAX_SCORES = 2**22
+# temporary memory grows from 15 to 125 MB.
+CPU_SCORES = 2**22
+CPU_TILE = 16
+# An accelerator holds as many as take this share of its memory in float32, so that a batch of
+# training patches is one block and no loop. A gradient has several arrays of that size at once.
+SHARE = 1 / 40
+
+
+def scores_at_once() -> int:
+    """How many scores a block holds on the device that is traced for."""
+    device = target()
+    if device.platform in ("cpu", "any") or not device.memory:
+        return CPU_SCORES
+    return int(device.memory * SHARE / 4)
 
 
 def non_local_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, *, max_scores: int = MAX_SCORES
+    query: jax.Array, key: jax.Array, value: jax.Array, *, max_scores: int | None = None
 ) -> jax.Array:
     """softmax(query . key over keys) applied to the values, without scaling.
 
@@ -30,12 +45,13 @@ def non_local_attention(
         query: (N, P, C).
         key: (N, K, C).
         value: (N, K, D).
-        max_scores: scores that are held at once. Whole images while they fit, else blocks of
-            queries; a block has at least one query, hence K scores.
+        max_scores: scores that are held at once, `scores_at_once` by default. Whole images while
+            they fit, else blocks of queries; a block has at least one query, hence K scores.
 
     Returns:
         (N, P, D).
     """
+    max_scores = max_scores or scores_at_once()
     n_queries, n_keys = query.shape[1], key.shape[1]
     rows = max(1, min(n_queries, max_scores // n_keys))
     n_blocks = -(-n_queries // rows)
@@ -44,7 +60,7 @@ def non_local_attention(
     @jax.checkpoint
     def attend(block: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         weights, total = _exponentials(_products(block, key))
-        return weights @ value / total
+        return _weighted(weights, value) / total
 
     def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
         query, key, value = operands
@@ -55,7 +71,8 @@ def non_local_attention(
         out = lax.map(lambda block: attend(block, key, value), blocks)
         return out.reshape(n_blocks * rows, -1)[:n_queries]
 
-    return _over_images(attend_image, (query, key, value), max_scores // (n_queries * n_keys))
+    at_once = max_scores // (n_queries * n_keys)
+    return _over_images(attend_image, (query, key, value), at_once).astype(value.dtype)
 
 
 def cross_scale_attention(
@@ -65,8 +82,8 @@ def cross_scale_attention(
     norm_floor: jax.Array,
     *,
     softmax_scale: float = 10.0,
-    tile: int = 16,
-    max_scores: int = MAX_SCORES,
+    tile: int | None = None,
+    max_scores: int | None = None,
 ) -> jax.Array:
     """Attention of 3x3 patches over 3x3 patches whose values are pasted with overlap.
 
@@ -89,13 +106,17 @@ def cross_scale_attention(
         softmax_scale: factor on the scores.
         tile: side of the square of queries that are handled at once. Each tile computes the
             scores of a border of one query again (weights) and the products of a border of two.
-        max_scores: scores up to which several images of a batch are handled at once.
+            By default 16 on a CPU, else the largest of which `max_scores` are held.
+        max_scores: scores up to which several images of a batch are handled at once;
+            `scores_at_once` by default.
 
     Returns:
         (N, H, W, D), the sum of the overlapping pastes: nine in the interior.
     """
     height, width, channels = query.shape[1:]
     key_height, key_width, _ = key.shape[1:]
+    max_scores = max_scores or scores_at_once()
+    tile = tile or _largest_tile(max_scores, (key_height + 4) * (key_width + 2))
     # Maps of keys are flat, with a column of zeros on either side: a diagonal is then a slice of a
     # long contiguous row, and a step of `wide` is a step of one row.
     wide = key_width + 2
@@ -125,16 +146,19 @@ def cross_scale_attention(
             products = _products(block.reshape(-1, channels), key)
             products = products.reshape(rows + 4, columns + 4, -1)
             scores = _diagonal_sums(products, wide)  # queries and keys with a border of one
-            weights, total = _exponentials(jnp.where(factor > 0, scores * factor, -jnp.inf))
+            scores = jnp.where(factor > 0, scores * factor, -jnp.inf)
+            weights, total = _exponentials(scores)
             row = first + origin[0] - 1 + jnp.arange(rows + 2)
             column = origin[1] - 1 + jnp.arange(columns + 2)
             inside = ((row >= 0) & (row < height))[:, None] & (column >= 0) & (column < width)
             weights = _diagonal_sums(weights * (inside[:, :, None] / total), wide)
-            return (weights.reshape(rows * columns, -1) @ value).reshape(rows, columns, -1)
+            weights = weights.reshape(rows * columns, -1)
+            return _weighted(weights, value).reshape(rows, columns, -1)
 
         def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
             query, key, value = operands
-            squares = jnp.pad(jnp.sum(jnp.square(key), axis=-1), 1)
+            squares = jnp.sum(jnp.square(key.astype(_summed(key.dtype))), axis=-1)
+            squares = jnp.pad(squares, 1)
             squares = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
             squares = squares[:-2] + squares[1:-1] + squares[2:]
             # The floor goes under the root, whose gradient at zero is infinite.
@@ -144,17 +168,26 @@ def cross_scale_attention(
             key = jnp.pad(key, ((2, 2), (1, 1), (0, 0))).reshape(-1, channels)
             key = jnp.pad(key, ((1, 1), (0, 0)))
             value = jnp.pad(value, ((0, 0), (1, 1), (0, 0))).reshape(key_height * wide, -1)[1:-1]
-            out = lax.map(
-                lambda origin: attend_tile(origin, query, key, factor, value), jnp.asarray(origins)
-            )
+
+            def attend(origin: jax.Array) -> jax.Array:
+                return attend_tile(origin, query, key, factor, value)
+
+            out = attend(origins[0]) if len(origins) == 1 else lax.map(attend, jnp.asarray(origins))
             out = out.reshape(tile_rows, tile_columns, rows, columns, -1).transpose(0, 2, 1, 3, 4)
             out = out.reshape(tile_rows * rows, tile_columns * columns, -1)
             return out[:n_rows, :width]
 
         at_once = max_scores // ((rows + 4) * (columns + 4) * (key_height + 4) * wide)
-        return _over_images(attend_image, (query, key, value), at_once)
+        return _over_images(attend_image, (query, key, value), at_once).astype(value.dtype)
 
     return by_rows_with_halo(attend_rows, query, key, value, norm_floor, halo=2)
+
+
+def _largest_tile(max_scores: int, keys: int) -> int:
+    """The side of a square of queries that, with its border of two, has so many scores."""
+    if platform() in ("cpu", "any"):
+        return CPU_TILE
+    return max(CPU_TILE, math.isqrt(max_scores // keys) - 4)
 
 
 def space_to_cells(x: jax.Array, factor: int) -> jax.Array:
@@ -192,8 +225,23 @@ def _diagonal_sums(x: jax.Array, wide: int) -> jax.Array:
 
 
 def _products(query: jax.Array, key: jax.Array) -> jax.Array:
-    # HIGHEST: the exponential turns TF32's relative error of a large score into one of the weight.
-    return jnp.matmul(query, key.T, precision=lax.Precision.HIGHEST)
+    """Products of bfloat16 are summed, and kept, in float32, as the exponential needs."""
+    return jnp.matmul(
+        query,
+        key.T,
+        precision=exact_products(query.dtype),
+        preferred_element_type=_summed(query.dtype),
+    )
+
+
+def _summed(dtype: DTypeLike) -> DTypeLike:
+    """In what values of a dtype are summed: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _weighted(weights: jax.Array, value: jax.Array) -> jax.Array:
+    """weights @ value, in float32 at least, by operands of the dtype of `value`."""
+    return jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=weights.dtype)
 
 
 def _exponentials(scores: jax.Array) -> tuple[jax.Array, jax.Array]:

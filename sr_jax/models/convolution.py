@@ -1,12 +1,10 @@
-"""Convolution of stride 1 with a fast gradient, in the form that suits its shape and the device.
+"""Convolution of stride 1: XLA's own, on a CPU in the form that is fastest there for its shape.
 
 experiments/throughput/NOTES.md has what the forms were measured to win.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +12,17 @@ import jax.numpy as jnp
 from sr_jax.models import direct, winograd
 from sr_jax.models.direct import Sides
 from sr_jax.models.rows import image_devices
+from sr_jax.ops.target import platform
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
 _FEW = 8
 _SMALL = 300_000  # values that are copied faster than its loops run over few channels
 
-_textbook = contextvars.ContextVar("textbook", default=False)
-
-
-@contextlib.contextmanager
-def textbook_convolutions() -> Iterator[None]:
-    """While a network is traced: every convolution is one, on all platforms; for counting."""
-    token = _textbook.set(True)
-    try:
-        yield
-    finally:
-        _textbook.reset(token)
-
 
 def tuned_for_cpu() -> bool:
     """Whether what is traced is for one CPU, in the forms that are fast there."""
-    # JAX keeps what it traced of a function with a gradient of its own, whatever the context: it
-    # must be asked outside of those.
-    return not _textbook.get() and jax.default_backend() == "cpu" and image_devices() == 1
+    return platform() == "cpu" and image_devices() == 1
 
 
 def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
@@ -71,16 +56,9 @@ def _total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, terms)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _conv2d(plain: bool, padding: Sides, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`direct.convolve` with a gradient that is fast in loops, also on CPU.
-
-    Args:
-        plain: as one convolution; else in the form that is fastest for its shape on CPU.
-        padding, x, kernel: see `direct.convolve`.
-    """
-    if plain:
-        return direct.convolve(x, kernel, padding)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _on_cpu(padding: Sides, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`direct.convolve` in the form that is fastest for its shape, with a gradient that is too."""
     if kernel.shape[3] < _FEW:
         return _taps_as_channels(x, kernel, padding)
     if winograd.suits(x, kernel):
@@ -90,34 +68,34 @@ def _conv2d(plain: bool, padding: Sides, x: jax.Array, kernel: jax.Array) -> jax
     return direct.convolve(x, kernel, padding)
 
 
-def _conv2d_forward(
-    plain: bool, padding: Sides, x: jax.Array, kernel: jax.Array
+def _forward(
+    padding: Sides, x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _conv2d(plain, padding, x, kernel), (x, kernel)
+    return _on_cpu(padding, x, kernel), (x, kernel)
 
 
-def _conv2d_backward(
-    plain: bool, padding: Sides, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+def _backward(
+    padding: Sides, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     # Autodiff's convolutions carry permuted dimension numbers. XLA:CPU puts those in order in the
     # entry computation only, so that in the body of a loop they run 60 to 110 times slower.
     # Both gradients are therefore written as plain NHWC/HWIO convolutions.
     x, kernel = saved
     around = (kernel.shape[0] - 1 - padding[0], kernel.shape[1] - 1 - padding[1])
-    grad_x = _conv2d(plain, around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-    if kernel.shape[3] < _FEW and not plain:
+    grad_x = _on_cpu(around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+    if kernel.shape[3] < _FEW:
         # The image slides over the cotangent, so that its channels are those of the result.
         flipped = direct.correlate(cotangent, x, around)
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
-    correlate = winograd.correlate if not plain and winograd.suits(x, kernel) else direct.correlate
+    correlate = winograd.correlate if winograd.suits(x, kernel) else direct.correlate
     return grad_x, correlate(x, cotangent, padding).transpose(1, 2, 0, 3)
 
 
-_conv2d.defvjp(_conv2d_forward, _conv2d_backward)
+_on_cpu.defvjp(_forward, _backward)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
-    """Stride-1 cross-correlation with a gradient that stays fast inside loops.
+    """Stride-1 cross-correlation; on a CPU with a gradient that stays fast inside loops.
 
     Args:
         x: (N, H, W, C).
@@ -140,4 +118,5 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
     around = (height // 2, width // 2)
     if padding == "replicate":
         x = direct.surround(x, around, mode="edge")
-    return _conv2d(not tuned_for_cpu(), around if padding == "zeros" else (0, 0), x, kernel)
+    sides = around if padding == "zeros" else (0, 0)
+    return _on_cpu(sides, x, kernel) if tuned_for_cpu() else direct.convolve(x, kernel, sides)

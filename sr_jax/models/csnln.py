@@ -1,29 +1,31 @@
 """CSNLN: Mei, Fan, Zhou, Huang, Huang, Shi, "Image Super-Resolution with Cross-Scale Non-Local
 Attention and Exhaustive Self-Exemplars Mining" (CVPR 2020, arXiv 2006.01424)."""
 
+import functools
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from sr_jax.models.attention import (
-    MAX_SCORES,
     cells_to_space,
     cross_scale_attention,
     non_local_attention,
     space_to_cells,
 )
 from sr_jax.models.convolution import conv2d
-from sr_jax.models.layers import Conv, MeanShift, PReLU, loop_body, uniform_fan_in
-from sr_jax.models.rows import by_rows
+from sr_jax.models.layers import Conv, MeanShift, PReLU, loop_body, uniform_fan_in, writes_out
+from sr_jax.models.rows import by_rows, image_devices
 from sr_jax.models.sums import spread
+from sr_jax.ops.target import platform
 
 
 def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Strided cross-correlation as a stride-1 one over cells of stride x stride pixels.
+    """Strided cross-correlation, on a CPU as a stride-1 one over cells of stride x stride pixels.
 
-    Stock strided convolutions and their gradients are slow on CPU, in loops above all.
+    Stock strided convolutions and their gradients are slow there, in loops above all.
 
     Args:
         x: (N, H, W, C); H + 2 * padding and W + 2 * padding are multiples of the stride.
@@ -34,6 +36,8 @@ def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -
     Returns:
         (N, (H + 2 * padding - k) / stride + 1, likewise for W, D).
     """
+    if _has_stock():
+        return _strided(stride, padding, x, kernel)
     size, _, channels, features = kernel.shape
     cells = size // stride
     kernel = kernel.reshape(cells, stride, cells, stride, channels, features)
@@ -44,7 +48,7 @@ def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -
 
 
 def transposed_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Transposed convolution as a stride-1 one to cells of stride x stride pixels.
+    """Transposed convolution, on a CPU as a stride-1 one to cells of stride x stride pixels.
 
     Args:
         x: (N, H, W, C).
@@ -57,6 +61,8 @@ def transposed_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int
         (N, (H - 1) * stride - 2 * padding + k, likewise for W, D).
     """
     size, _, channels, features = kernel.shape
+    if _has_stock():
+        return _transposed(stride, padding, x, kernel)
     cells = size // stride
     kernel = kernel.reshape(cells, stride, cells, stride, channels, features)
     kernel = kernel[::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
@@ -67,6 +73,45 @@ def transposed_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int
     x = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
     y = cells_to_space(conv2d(x, kernel, "valid"), stride)
     return y[:, cut : y.shape[1] - cut, cut : y.shape[2] - cut]
+
+
+def _has_stock() -> bool:
+    """Whether strided and transposed convolutions are fast as they are, on one device."""
+    return platform() != "cpu" and image_devices() == 1
+
+
+_convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _strided(stride: int, padding: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _convolve(x, kernel, (stride, stride), ((padding, padding), (padding, padding)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _transposed(stride: int, padding: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    border = (len(kernel) - 1 - padding,) * 2
+    flipped = kernel[::-1, ::-1]
+    return _convolve(x, flipped, (1, 1), (border, border), lhs_dilation=(stride, stride))
+
+
+def _transposed_forward(
+    stride: int, padding: int, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _transposed(stride, padding, x, kernel), (x, kernel)
+
+
+def _transposed_backward(
+    stride: int, padding: int, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # The gradient of its transpose, which libraries have; of autodiff's weight gradient they would
+    # make a convolution whose kernel is the image.
+    x, kernel = saved
+    convolve = functools.partial(_strided, stride, padding, cotangent)
+    grad_x, transpose = jax.vjp(convolve, kernel.swapaxes(2, 3))
+    return grad_x, transpose(x)[0].swapaxes(2, 3)
+
+
+_transposed.defvjp(_transposed_forward, _transposed_backward)
 
 
 class ConvPReLU(nn.Module):
@@ -123,7 +168,7 @@ class _ScaledConv(nn.Module):
 class InScaleAttention(nn.Module):
     """Non-local attention of every pixel over all pixels (section 3.1), without a residual."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -150,8 +195,8 @@ class CrossScaleAttention(nn.Module):
     """
 
     factor: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -197,8 +242,8 @@ class MultiSourceProjection(nn.Module):
     """Fuses in-scale and cross-scale attention, `factor` times larger (section 3.3)."""
 
     factor: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -217,8 +262,8 @@ class SelfExemplarsMining(nn.Module):
     """
 
     scale: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -276,8 +321,8 @@ class CSNLN(nn.Module):
         depth: recurrences.
         rgb_range: the value that white has inside the network; 1, unlike in EDSR.
         n_colors: channels of the image; the mean shift exists for 3.
-        max_scores: attention scores held at once.
-        tile: side of the squares of queries in cross-scale attention.
+        max_scores: attention scores held at once; None leaves it to the device's memory.
+        tile: side of the squares of queries in cross-scale attention; None: likewise.
     """
 
     scale: int = 2
@@ -285,8 +330,8 @@ class CSNLN(nn.Module):
     depth: int = 12
     rgb_range: float = 1.0
     n_colors: int = 3
-    max_scores: int = MAX_SCORES
-    tile: int = 16
+    max_scores: int | None = None
+    tile: int | None = None
 
     takes_interpolated: ClassVar[bool] = False
 
@@ -330,6 +375,7 @@ class CSNLN(nn.Module):
             variable_broadcast=("params", "constants"),
             split_rngs={"params": False},
             length=self.depth,
+            unroll=self.depth if writes_out(self.depth, up_to=1) else 1,
         )
         cell = SelfExemplarsMining(self.scale, self.max_scores, self.tile, name="SEM")
         (_, y), _ = recurrences(cell, (x, y), kernels)

@@ -4,9 +4,8 @@ Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
 """
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +17,8 @@ from jax import lax
 from sr_jax.models.convolution import conv2d
 from sr_jax.models.rows import by_rows
 from sr_jax.models.sums import channel_means, scaled, spread
-from sr_jax.sharding import mean_over_devices, sharing_devices
+from sr_jax.ops.target import platform, rematerialises
+from sr_jax.sharding import gather_over_devices, mean_over_devices, sharing_devices
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
@@ -35,25 +35,28 @@ def uniform_fan_in(fan_in: int) -> Initializer:
     return init
 
 
-@jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway.
+    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway."""
+    return jnp.maximum(x, 0) if platform() == "any" else _relu(x)
 
-    For loops, where all that a backward pass needs is copied.
-    """
+
+@jax.custom_vjp
+def _relu(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0)
 
 
 def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = relu(x)
-    return y, y
+    y = _relu(x)
+    # XLA would compare what comes before ReLU with zero. cuDNN's convolutions with bias and ReLU
+    # keep what comes after it alone.
+    return (y, y) if platform() == "cpu" else (lax.optimization_barrier(y),) * 2
 
 
 def _relu_backward(y: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
     return (jnp.where(y > 0, cotangent, 0),)
 
 
-relu.defvjp(_relu_forward, _relu_backward)
+_relu.defvjp(_relu_forward, _relu_backward)
 
 
 class Conv(nn.Module):
@@ -144,22 +147,66 @@ class BatchNorm(nn.Module):
         self.variable("constants", "num_batches_tracked", jnp.zeros, (), jnp.int32)
 
         dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums of bfloat16 lose the small terms
-        y = x.astype(dtype)
-        if train and not self.is_initializing():
-            count = sharing_devices() * x.size // x.shape[-1]
-            if count < 2:
-                raise ValueError(
-                    f"batch normalisation cannot train on one value a channel: given {x.shape}"
-                )
-            mean = mean_over_devices(channel_means(y))
-            var = mean_over_devices(channel_means(jnp.square(y - spread(mean, y))))
-            for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
-                average = self.momentum * running.value + (1 - self.momentum) * new
-                running.value = average.astype(running.value.dtype)
-        else:
+        scale, bias = scale.astype(dtype), bias.astype(dtype)
+        if not train or self.is_initializing():
             mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
-        factor = scale.astype(dtype) * lax.rsqrt(var + self.epsilon)
-        return (scaled(y - spread(mean, y), factor) + spread(bias, y)).astype(x.dtype)
+            factor = scale * lax.rsqrt(var + self.epsilon)
+            return scaled(x.astype(dtype) - mean, factor).astype(x.dtype) + bias.astype(x.dtype)
+        count = sharing_devices() * x.size // x.shape[-1]
+        if count < 2:
+            raise ValueError(
+                f"batch normalisation cannot train on one value a channel: given {x.shape}"
+            )
+        y, mean, var = _normalise(self.epsilon, x, scale, bias)
+        for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
+            average = self.momentum * running.value + (1 - self.momentum) * new
+            running.value = average.astype(running.value.dtype)
+        return y
+
+
+Normalised = tuple[jax.Array, jax.Array, jax.Array]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _normalise(epsilon: float, x: jax.Array, scale: jax.Array, bias: jax.Array) -> Normalised:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, the mean and the biased variance.
+
+    Statistics are those of the whole batch, over all devices that share it, and have the dtype of
+    `scale`. They have no gradient of their own.
+    """
+    return _normalise_forward(epsilon, x, scale, bias)[0]
+
+
+def _normalise_forward(
+    epsilon: float, x: jax.Array, scale: jax.Array, bias: jax.Array
+) -> tuple[Normalised, tuple[jax.Array, ...]]:
+    y = x.astype(scale.dtype)
+    mean = channel_means(y)
+    var = channel_means(jnp.square(y - mean))
+    if sharing_devices() > 1:  # one exchange of both: the variance of the whole from its parts'
+        means, variances = gather_over_devices((mean, var))
+        mean = means.mean(0)
+        var = (variances + jnp.square(means - mean)).mean(0)
+    inverse = lax.rsqrt(var + epsilon)
+    result = ((y - mean) * (scale * inverse) + bias).astype(x.dtype)
+    return (result, mean, var), (x, mean, inverse, scale)
+
+
+def _normalise_backward(
+    epsilon: float, saved: tuple[jax.Array, ...], cotangents: Normalised
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    # Ioffe and Szegedy, ICML 2015, section 3, with both sums in one pass and one exchange.
+    x, mean, inverse, scale = saved
+    cotangent = cotangents[0].astype(scale.dtype)
+    normal = (x.astype(scale.dtype) - mean) * inverse
+    both = channel_means(cotangent), channel_means(cotangent * normal)
+    first, second = mean_over_devices(both)
+    grad_x = (cotangent - first - normal * second) * (scale * inverse)
+    count = x.size // x.shape[-1]
+    return grad_x.astype(x.dtype), both[1] * count, both[0] * count
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class PReLU(nn.Module):
@@ -271,33 +318,28 @@ class ResidualBlock(nn.Module):
         return x + y * self.res_scale
 
 
-_rematerialises = contextvars.ContextVar("rematerialises", default=False)
+def writes_out(length: int, up_to: int) -> bool:
+    """Whether a loop of so many rounds is traced as straight code.
 
-
-@contextlib.contextmanager
-def rematerialisation(enabled: bool) -> Iterator[None]:
-    """While a network is traced: whether its backward pass computes repeated blocks again.
-
-    Then only what goes from block to block is kept: less memory, more time, the same values.
+    On a GPU always: in a loop everything that the backward pass needs is copied into stacked arrays
+    and out of them, of which RCAN's step has 230 GB (experiments/programs). Elsewhere `up_to`
+    rounds, for the compile time. Never under rematerialisation: XLA would merge what is computed
+    again with what was computed before.
     """
-    token = _rematerialises.set(enabled)
-    try:
-        yield
-    finally:
-        _rematerialises.reset(token)
+    return (platform() == "gpu" or length <= up_to) and not rematerialises()
 
 
 def loop_body(function: Callable) -> Callable:
     """A function for `nn.scan`, subject to `rematerialisation`."""
-    return nn.remat(function) if _rematerialises.get() else function
+    return nn.remat(function) if rematerialises() else function
 
 
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
     """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
     `lax.scan` keeps the compile time independent of the depth; up to `unroll_up_to` copies are
-    unrolled into straight code, which runs a little faster and still compiles in seconds. The
-    variables of all collections are stored alike in both cases.
+    unrolled into straight code, which runs a little faster and still compiles in seconds, on a GPU
+    as many as there are. The variables of all collections are stored alike in both cases.
 
     Args:
         module: a module that maps an array to one of the same shape; its name names the stack.
@@ -311,8 +353,7 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
 
     def apply(x: jax.Array, **options: Any) -> jax.Array:
         # Initialising is for the random draws, and those compile slowly: one loop for all copies.
-        unroll = length <= unroll_up_to and not module.is_initializing()
-        unroll = unroll and not _rematerialises.get()  # XLA would merge what is computed again
+        unroll = writes_out(length, unroll_up_to) and not module.is_initializing()
         stacked = nn.scan(
             loop_body(lambda copy, x, _: (copy(x, **options), None)),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sr_jax.models.attention import MAX_SCORES, non_local_attention
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, loop_body, repeat
+from sr_jax.models.attention import non_local_attention
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
 from sr_jax.models.rows import by_rows, flatten, split
 from sr_jax.models.sums import pixel_means, scaled
+from sr_jax.ops.target import exact_products
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -64,28 +65,34 @@ class SecondOrderChannelAttention(nn.Module):
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
         samples = flatten(centre)
-        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. HIGHEST: five
-        # steps of the root multiply TF32's rounding.
+        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. In float32 at
+        # least: five steps of the root multiply TF32's rounding.
         samples = samples - pixel_means(samples[:, None])[:, None]
         covariance = (
-            jnp.einsum("nmc,nmd->ncd", samples, samples, precision=lax.Precision.HIGHEST)
+            jnp.einsum(
+                "nmc,nmd->ncd",
+                samples,
+                samples,
+                precision=exact_products(x.dtype),
+                preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+            )
             / samples.shape[1]
         )
-        weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :]
+        weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :].astype(x.dtype)
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
         return scaled(x, weight[:, 0, 0])
 
 
 class ResidualAttentionGroup(nn.Module):
-    """x + conv(attention(blocks(x))): local-source residual attention group (section 3.2)."""
+    """x + conv(attention(blocks(x))) + source: local-source residual attention group (3.2)."""
 
     n_resblocks: int
     n_feats: int
     reduction: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, *, source: jax.Array) -> jax.Array:
         # The paper's factor on the local source. The official code never uses it; checkpoints
         # hold it.
         self.param("gamma", nn.initializers.zeros, (1,))
@@ -94,13 +101,13 @@ class ResidualAttentionGroup(nn.Module):
         blocks = repeat(ResidualBlock(self.n_feats, name="rcab"), self.n_resblocks, unroll_up_to=0)
         y = blocks(x)
         y = SecondOrderChannelAttention(self.reduction, name="soca")(y)
-        return x + Conv(self.n_feats, name="conv_last")(y)
+        return x + Conv(self.n_feats, name="conv_last")(y) + source
 
 
 class NonLocalBlock(nn.Module):
     """x + W(attention): embedded Gaussian non-local block with keys and values pooled 2 x 2."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -126,7 +133,7 @@ class NonLocalBlock(nn.Module):
 class RegionNonLocal(nn.Module):
     """The same non-local block on each quadrant of the image (region-level, section 3.2)."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -158,8 +165,8 @@ class SAN(nn.Module):
         reduction: r of the paper, by which channel attention narrows its hidden layer.
         rgb_range: the value that white has inside the network.
         n_colors: channels of the image; the mean shift exists for 3.
-        max_scores: attention scores held at once. A quadrant of an H x W image has
-            (H * W)**2 / 64 of them, so that images up to 128 x 128 go in one block.
+        max_scores: attention scores held at once; None leaves it to the device's memory. A
+            quadrant of an H x W image has (H * W)**2 / 64 of them.
     """
 
     scale: int = 2
@@ -169,7 +176,7 @@ class SAN(nn.Module):
     reduction: int = 16
     rgb_range: float = 255.0
     n_colors: int = 3
-    max_scores: int = MAX_SCORES
+    max_scores: int | None = None
 
     takes_interpolated: ClassVar[bool] = False
     minimum_size: ClassVar[int] = 4  # every quadrant needs a key, pooled from 2 x 2 pixels
@@ -187,15 +194,8 @@ class SAN(nn.Module):
         non_local = RegionNonLocal(self.max_scores, name="non_local")
         x = non_local(head)
         gamma = self.param("gamma", nn.initializers.zeros, (1,)).astype(x.dtype)
-        groups = nn.scan(
-            loop_body(lambda group, x, source: (group(x) + source, None)),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=nn.broadcast,
-            length=self.n_resgroups,
-        )
         group = ResidualAttentionGroup(self.n_resblocks, self.n_feats, self.reduction, name="RG")
-        x, _ = groups(group, x, gamma * x)
+        x = repeat(group, self.n_resgroups, unroll_up_to=0)(x, source=gamma * x)
         x = non_local(x) + head
         Conv(self.n_feats, name="conv_last")(x[:, :1, :1])  # in checkpoints, but unused
         x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)

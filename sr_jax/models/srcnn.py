@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv
+from sr_jax.models.layers import Conv, relu
 
 
 class SRCNN(nn.Module):
@@ -53,5 +53,5 @@ class SRCNN(nn.Module):
                 name=f"conv_{index}",
             )(x)
             if index < len(widths) - 1:
-                x = nn.relu(x)
+                x = relu(x)
         return x

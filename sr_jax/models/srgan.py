@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sr_jax.models.layers import BatchNorm, Conv, uniform_fan_in
+from sr_jax.ops.target import platform
 
 # (width in units of n_feats, stride) of the eight convolutions.
 LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2))
@@ -29,7 +30,7 @@ def halving_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         (N, ceil(H / 2), ceil(W / 2), D).
     """
-    return (_on_cpu if jax.default_backend() == "cpu" else _plain)(x, kernel)
+    return (_on_cpu if platform() == "cpu" else _plain)(x, kernel)
 
 
 def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:

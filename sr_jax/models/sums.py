@@ -1,20 +1,22 @@
 """Means over pixels, and values that are spread over pixels, whose gradients are sums.
 
 XLA:CPU computes a sum over pixels on one core, a value at a time. As a matrix product with ones it
-is 4 to 17 times as fast (experiments/throughput/NOTES.md).
+is 4 to 17 times as fast (experiments/throughput/NOTES.md). Sums of bfloat16 are kept in float32
+until they are complete: in bfloat16 a sum stops to grow after some hundred terms.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from sr_jax.models.convolution import tuned_for_cpu
 
 
 def pixel_means(x: jax.Array) -> jax.Array:
     """The mean over each image: (N, H, W, C) -> (N, C)."""
-    return _means(x.shape, x) if _as_products(x) else x.mean((1, 2))
+    return _means(x.shape, x) if _as_products(x.dtype) else x.mean((1, 2))
 
 
 def channel_means(x: jax.Array) -> jax.Array:
@@ -25,7 +27,7 @@ def channel_means(x: jax.Array) -> jax.Array:
 def spread(values: jax.Array, x: jax.Array) -> jax.Array:
     """Values for each channel, (C,) or (N, C), in the shape and dtype of `x`, (N, H, W, C)."""
     values = values.astype(x.dtype).reshape(-1, values.shape[-1])
-    if _as_products(x):
+    if _has_own_gradient(x.dtype):
         return _spread(x.shape, len(values), values)
     return _broadcast(values, x.shape)
 
@@ -33,17 +35,27 @@ def spread(values: jax.Array, x: jax.Array) -> jax.Array:
 def scaled(x: jax.Array, factors: jax.Array) -> jax.Array:
     """(N, H, W, C) times a factor for each channel, (C,) or (N, C)."""
     factors = factors.astype(x.dtype).reshape(-1, factors.shape[-1])
-    return (_scaled if _as_products(x) else _multiply)(x, factors)
+    return (_scaled if _has_own_gradient(x.dtype) else _multiply)(x, factors)
 
 
-def _as_products(x: jax.Array) -> bool:
+def _as_products(dtype: DTypeLike) -> bool:
     # Products of bfloat16 would round the sums to it.
-    return tuned_for_cpu() and jnp.finfo(x.dtype).bits >= 32
+    return tuned_for_cpu() and not _is_short(dtype)
+
+
+def _is_short(dtype: DTypeLike) -> bool:
+    return jnp.finfo(dtype).bits < 32
+
+
+def _has_own_gradient(dtype: DTypeLike) -> bool:
+    return _as_products(dtype) or _is_short(dtype)
 
 
 def _sums(x: jax.Array) -> jax.Array:
     x = x.reshape(len(x), -1, x.shape[-1])
-    return jnp.einsum("np,npc->nc", jnp.ones(x.shape[:2], x.dtype), x)
+    if _as_products(x.dtype):
+        return jnp.einsum("np,npc->nc", jnp.ones(x.shape[:2], x.dtype), x)
+    return x.sum(axis=1)  # which adds up bfloat16 in float32
 
 
 def _broadcast(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:

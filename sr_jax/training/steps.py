@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from sr_jax.models.layers import rematerialisation
+from sr_jax.ops.target import platform, rematerialisation
 from sr_jax.sharding import BATCH_AXIS, compiler_options, mean_over_devices, replicated, split_rows
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
@@ -171,7 +171,7 @@ def parts_of(model: nn.Module, shape: tuple[int, ...], rest: Any) -> int:
     >>> parts_of(nn.Dense(1), (16, 41, 41, 1), {"batch_stats": {}})
     1
     """
-    if jax.default_backend() != "cpu" or "batch_stats" in rest:
+    if platform() != "cpu" or "batch_stats" in rest:
         return 1
     size, *sides, _ = shape
     image = math.prod(sides) * max(np.ravel(getattr(model, "n_feats", 1)))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sr_jax.models import direct, winograd
-from sr_jax.models.convolution import conv2d, textbook_convolutions
+from sr_jax.models.convolution import conv2d
+from sr_jax.ops.target import Target, traced_for
 from sr_jax.sharding import compiler_options
 
 SHAPES = [
@@ -127,7 +128,7 @@ def test_where_it_is_used(side, kernel, dtype, used):
         return str(program).count("conv_general_dilated[")
 
     assert count() == (4 * 6 if used else 4)
-    with textbook_convolutions():
+    with traced_for(Target("any")):
         assert count() == 4
     assert count() == (4 * 6 if used else 4)
 
