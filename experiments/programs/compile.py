@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from configs import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr
 from experiments.programs.hlo import count, parse
-from sr_jax.models import create_model, describe_model, example_images, forward
+from sr_jax.models import create_model, describe_model, example_images, forward, multiply_adds
 from sr_jax.ops.target import Target, traced_for
 from sr_jax.sharding import BATCH_AXIS
 from sr_jax.training.adversarial import make_adversarial_step
@@ -65,7 +65,7 @@ def mesh_of(platform: str, chips: int) -> Mesh:
     return topologies.make_mesh(topology, (chips,), (BATCH_AXIS,))
 
 
-def lower(name: str, task: str, dtype: str, mesh: Mesh) -> Any:
+def lower(name: str, task: str, dtype: str, mesh: Mesh) -> tuple[Any, float]:
     """A forward pass or training step of a recipe, lowered for the devices of a mesh.
 
     Args:
@@ -74,6 +74,10 @@ def lower(name: str, task: str, dtype: str, mesh: Mesh) -> Any:
             512 x 512.
         dtype: of the computation.
         mesh: the devices.
+
+    Returns:
+        What `jax.jit` lowers, and the operations of one device: two for each multiply-add of a
+        convolution or matrix product, the backward pass counted as two forward ones.
     """
     recipe, arguments = RECIPES[name]
     config = recipe.get_config(arguments)
@@ -86,10 +90,16 @@ def lower(name: str, task: str, dtype: str, mesh: Mesh) -> Any:
             model = model.clone(padding="replicate")  # as inference does
         images = jax.ShapeDtypeStruct((1, SIDE, SIDE, model.n_colors), dtype, sharding=everywhere)
         run = functools.partial(forward, model, scale=scale)
-        return jax.jit(run).lower(_placed(variables, everywhere), images)
+        lowered = jax.jit(run).lower(_placed(variables, everywhere), images)
+        return lowered, 2.0 * multiply_adds(model, SIDE, SIDE, scale)
     step, state = _update(config, model, variables, scale, dtype)
     split = NamedSharding(mesh, PartitionSpec(BATCH_AXIS))
     rows, side = mesh.size * config.data.batch_size, config.data.lr_patch_size
+    operations = 6.0 * config.data.batch_size * multiply_adds(model, side, side, scale)
+    if config.adversarial.weight:
+        # Once for the generator, there and back; twice for the discriminator's own step.
+        each = multiply_adds(_judge(config), side * (scale or 1), side * (scale or 1))
+        operations += 16.0 * config.data.batch_size * each
     batch = {
         key: jax.ShapeDtypeStruct((rows, s, s, model.n_colors), jnp.float32, sharding=split)
         for key, s in (("lr", side), ("hr", side * (scale or 1)))
@@ -99,7 +109,12 @@ def lower(name: str, task: str, dtype: str, mesh: Mesh) -> Any:
         step = jax.shard_map(
             step, mesh=mesh, in_specs=(whole, part), out_specs=whole, check_vma=False
         )
-    return jax.jit(step, donate_argnums=0).lower(_placed(state, everywhere), batch)
+    return jax.jit(step, donate_argnums=0).lower(_placed(state, everywhere), batch), operations
+
+
+def _judge(config: ConfigDict) -> Any:
+    side = config.data.lr_patch_size * config.data.scales[0]
+    return create_model("srgan_discriminator", image_size=side)
 
 
 def _update(
@@ -118,8 +133,7 @@ def _update(
             dtype=jnp.dtype(dtype),
         )
         return lambda state, batch: step(state, batch, loss), _state(variables, optimizer)
-    side = config.data.lr_patch_size * config.data.scales[0]
-    judge = create_model("srgan_discriminator", image_size=side)
+    judge = _judge(config)
     adversarial = make_adversarial_step(
         model, judge, optimizer, schedule, weight=config.adversarial.weight, dtype=jnp.dtype(dtype)
     )
@@ -161,7 +175,7 @@ def row(name: str, task: str, dtype: str, form: str, platform: str, chips: int) 
     target = Target(platform if form == "ours" else "any", MEMORY[platform])
     start = time.perf_counter()
     with traced_for(target):
-        lowered = lower(name, task, dtype, mesh)
+        lowered, operations = lower(name, task, dtype, mesh)
     traced = time.perf_counter()
     program = lowered.compile()
     compiled = time.perf_counter()
@@ -183,6 +197,7 @@ def row(name: str, task: str, dtype: str, form: str, platform: str, chips: int) 
         "collectives": found.collectives,
         "loops": found.loops,
         "cycles": found.cycles,
+        "GFLOP": round(operations / 1e9, 3),
         "temporaries MiB": round(memory.temp_size_in_bytes / 2**20, 1),
         "arguments MiB": round(memory.argument_size_in_bytes / 2**20, 1),
         "trace s": round(traced - start, 1),

@@ -1,4 +1,4 @@
-"""Reads an optimised HLO module: which kernels it runs, how often, and which of them only move data.
+"""Reads an optimised HLO module: the kernels it runs, how often, and which only move data.
 
 The text is what `jax.stages.Compiled.as_text()` returns. Only its form is relied on: computations
 in braces, one instruction a line, loops with their `known_trip_count`.
@@ -12,19 +12,43 @@ from dataclasses import dataclass, field
 
 # Instructions that run nothing on the device.
 _FREE = frozenset(
-    "parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id iota "
-    "opt-barrier async-update async-done copy-done all-reduce-done all-gather-done "
-    "collective-permute-done send-done recv-done domain get-dimension-size".split()
+    [
+        "parameter",
+        "constant",
+        "tuple",
+        "get-tuple-element",
+        "bitcast",
+        "after-all",
+        "partition-id",
+        "replica-id",
+        "iota",
+        "opt-barrier",
+        "async-update",
+        "domain",
+        "get-dimension-size",
+    ]
 )
 # Of a fusion that only moves data, every instruction is one of these.
 _MOVES = _FREE | frozenset(
-    "copy copy-start transpose reshape convert pad slice concatenate broadcast dynamic-slice "
-    "dynamic-update-slice reverse".split()
+    [
+        "copy",
+        "transpose",
+        "reshape",
+        "convert",
+        "pad",
+        "slice",
+        "concatenate",
+        "broadcast",
+        "dynamic-slice",
+        "dynamic-update-slice",
+        "reverse",
+    ]
 )
 # What the index arithmetic of a slice in a loop is made of.
-_SCALAR = frozenset("add subtract multiply compare select clamp minimum maximum and or".split())
+_SCALAR = frozenset(
+    ["add", "subtract", "multiply", "compare", "select", "clamp", "minimum", "maximum", "and", "or"]
+)
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-_BITS = re.compile(r"(?:pred|[a-z]+?(\d+))")
 _SHAPE = re.compile(r"\b(pred|[subf]f?\d+(?:e\dm\d\w*)?)\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\(")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
@@ -83,7 +107,7 @@ class Program:
 
     def moves_only(self, kernel: Instruction) -> bool:
         """Whether a kernel does nothing but copy, cast, pad, slice or transpose."""
-        if kernel.opcode in ("copy", "transpose", "copy-start"):
+        if kernel.opcode in ("copy", "transpose"):
             return True
         if kernel.opcode != "fusion":
             return False
@@ -94,6 +118,15 @@ class Program:
         scalar = all(line.opcode in _SCALAR and "[]" in line.shape for line in arithmetic)
         reads = any(line.opcode == "parameter" and "[]" not in line.shape for line in body)
         return scalar and reads and bool(opcodes - _FREE)
+
+    def convolutions_in(self, kernel: Instruction) -> int:
+        """The convolutions of a fusion."""
+        if kernel.opcode != "fusion":
+            return 0
+        return sum(
+            line.opcode == "convolution" or self.convolutions_in(line)
+            for line in self._fused(kernel)
+        )
 
     def _fused(self, kernel: Instruction) -> list[Instruction]:
         called = _CALLED.search(kernel.text)
@@ -107,7 +140,7 @@ class Program:
                 called = _CALLED.search(line.text)
                 if called:
                     yield from self._kernels(called.group(1), times)
-            elif line.opcode not in _FREE:
+            elif line.opcode not in _FREE and not _is_beside(line.opcode):
                 yield line, times
 
     def _loops(self, name: str, times: int) -> Iterator[int]:
@@ -160,7 +193,8 @@ class Counts:
 
     Attributes:
         convolutions: kind -> calls of cuDNN: 'fused' (with a bias), 'fused with ReLU', 'forward'
-            (alone), 'input gradient', 'weight gradient'; 'generic' where no library is called.
+            (alone), 'input gradient', 'weight gradient'; 'generic' where no library is called, or
+            'in fusions', as a TPU runs them.
         products: calls of matrix products.
         moves: kernels that only move at least `ACTIVATION` bytes; `moved_bytes` of results.
         others: all other kernels.
@@ -211,6 +245,8 @@ def count(program: Program) -> Counts:
             found.convolutions[kind] += times
         elif line.opcode == "convolution":
             found.convolutions["generic"] += times
+        elif inside := program.convolutions_in(line):  # a TPU's are fused with what follows
+            found.convolutions["in fusions"] += times * inside
         elif collective:
             total = found.collectives.setdefault(collective, [0, 0])
             total[0] += times
@@ -223,6 +259,13 @@ def count(program: Program) -> Counts:
         else:
             found.others += times
     return found
+
+
+def _is_beside(opcode: str) -> bool:
+    """Ends of what runs beside the kernels, and what a TPU fetches from its memory meanwhile."""
+    return opcode.endswith("-done") or (
+        opcode.endswith("-start") and not opcode.startswith(COLLECTIVES)
+    )
 
 
 def _body(line: Instruction) -> str:
