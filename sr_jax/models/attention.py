@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import DTypeLike
 
 from sr_jax.models.rows import by_rows, by_rows_with_halo
-from sr_jax.ops.target import exact_products, platform, target
+from sr_jax.ops.products import exact_matmul, summed_dtype
+from sr_jax.ops.target import platform, target
 
 # Scores that one block holds on a CPU, 16 MB of float32: 2**18 to 2**24 take the same time to 15 %
 # (9216 queries and keys; gradient 2.5, 2.3, 2.2, 2.2 CPU seconds at 2**18, 20, 22, 24), while
@@ -59,7 +59,7 @@ def non_local_attention(
 
     @jax.checkpoint
     def attend(block: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-        weights, total = _exponentials(_products(block, key))
+        weights, total = _exponentials(exact_matmul(block, key.T))
         return _weighted(weights, value) / total
 
     def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
@@ -143,7 +143,7 @@ def cross_scale_attention(
             block = lax.dynamic_slice(
                 query, (origin[0], origin[1], 0), (rows + 4, columns + 4, channels)
             )
-            products = _products(block.reshape(-1, channels), key)
+            products = exact_matmul(block.reshape(-1, channels), key.T)
             products = products.reshape(rows + 4, columns + 4, -1)
             scores = _diagonal_sums(products, wide)  # queries and keys with a border of one
             scores = jnp.where(factor > 0, scores * factor, -jnp.inf)
@@ -157,7 +157,7 @@ def cross_scale_attention(
 
         def attend_image(operands: tuple[jax.Array, ...]) -> jax.Array:
             query, key, value = operands
-            squares = jnp.sum(jnp.square(key.astype(_summed(key.dtype))), axis=-1)
+            squares = jnp.sum(jnp.square(key.astype(summed_dtype(key.dtype))), axis=-1)
             squares = jnp.pad(squares, 1)
             squares = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
             squares = squares[:-2] + squares[1:-1] + squares[2:]
@@ -222,21 +222,6 @@ def _diagonal_sums(x: jax.Array, wide: int) -> jax.Array:
     """
     x = x[:, :-2, :-2] + x[:, 1:-1, 1:-1] + x[:, 2:, 2:]
     return x[:-2, :, : -2 * wide] + x[1:-1, :, wide:-wide] + x[2:, :, 2 * wide :]
-
-
-def _products(query: jax.Array, key: jax.Array) -> jax.Array:
-    """Products of bfloat16 are summed, and kept, in float32, as the exponential needs."""
-    return jnp.matmul(
-        query,
-        key.T,
-        precision=exact_products(query.dtype),
-        preferred_element_type=_summed(query.dtype),
-    )
-
-
-def _summed(dtype: DTypeLike) -> DTypeLike:
-    """In what values of a dtype are summed: float32 at least."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def _weighted(weights: jax.Array, value: jax.Array) -> jax.Array:

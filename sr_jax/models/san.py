@@ -12,7 +12,7 @@ from sr_jax.models.attention import non_local_attention
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
 from sr_jax.models.rows import by_rows, flatten, split
 from sr_jax.models.sums import pixel_means, scaled
-from sr_jax.ops.target import exact_products
+from sr_jax.ops.products import exact_matmul
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -65,19 +65,10 @@ class SecondOrderChannelAttention(nn.Module):
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
         samples = flatten(centre)
-        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. In float32 at
-        # least: five steps of the root multiply TF32's rounding.
+        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. Five steps of
+        # the root would multiply TF32's rounding.
         samples = samples - pixel_means(samples[:, None])[:, None]
-        covariance = (
-            jnp.einsum(
-                "nmc,nmd->ncd",
-                samples,
-                samples,
-                precision=exact_products(x.dtype),
-                preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
-            )
-            / samples.shape[1]
-        )
+        covariance = exact_matmul(samples.swapaxes(1, 2), samples) / samples.shape[1]
         weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :].astype(x.dtype)
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))

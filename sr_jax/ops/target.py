@@ -9,9 +9,6 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax import lax
-from jax.typing import DTypeLike
 
 
 class Target(NamedTuple):
@@ -63,14 +60,3 @@ def _default_target() -> Target:
     device = jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     return Target(jax.default_backend(), int((stats or {}).get("bytes_limit", 0)))
-
-
-def exact_products(dtype: DTypeLike) -> lax.PrecisionLike:
-    """The precision of matrix products whose float32 rounding counts, such as scores of attention.
-
-    The exponential turns TF32's relative error of a large score into one of the weight. Three
-    products of TF32 parts have float32's accuracy at many times its speed on an NVIDIA GPU.
-    """
-    if platform() == "gpu" and dtype == jnp.float32:
-        return lax.DotAlgorithmPreset.TF32_TF32_F32_X3
-    return lax.Precision.HIGHEST

@@ -8,9 +8,9 @@ import pytest
 from sr_jax.models import create_model, example_images, forward
 from sr_jax.models.attention import CPU_SCORES, scores_at_once
 from sr_jax.models.convolution import conv2d
+from sr_jax.ops.products import exact_matmul
 from sr_jax.ops.target import (
     Target,
-    exact_products,
     platform,
     rematerialisation,
     rematerialises,
@@ -69,14 +69,18 @@ def test_an_accelerator_holds_scores_by_its_memory():
             assert scores_at_once() == CPU_SCORES
 
 
-def test_scores_have_three_products_of_tf32_on_a_gpu_alone():
-    preset = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3
+def test_exact_products_are_three_of_tf32_on_a_gpu_alone():
+    def traced(dtype: str) -> str:
+        x = jnp.zeros((4, 4), dtype)
+        return str(jax.make_jaxpr(exact_matmul)(x, x))
+
     with traced_for(CARD):
-        assert exact_products(jnp.float32) == preset
-        for dtype in (jnp.float64, jnp.bfloat16):
-            assert exact_products(dtype) == jax.lax.Precision.HIGHEST
-    with traced_for(Target("tpu")):
-        assert exact_products(jnp.float32) == jax.lax.Precision.HIGHEST
+        assert "TF32_TF32_F32_X3" in traced("float32")
+        assert "TF32" not in traced("bfloat16")
+        assert "float32" in traced("bfloat16")  # what it is summed in
+    for other in (Target("tpu"), Target("cpu"), Target("any")):
+        with traced_for(other):
+            assert "HIGHEST" in traced("float32")
 
 
 SMALL = {
