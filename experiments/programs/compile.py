@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 from configs import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr
 from experiments.programs.hlo import count, parse
 from sr_jax.models import create_model, describe_model, example_images, forward, multiply_adds
+from sr_jax.ops.devices import BATCH_AXIS
 from sr_jax.ops.target import Target, traced_for
-from sr_jax.sharding import BATCH_AXIS
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule

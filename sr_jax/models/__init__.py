@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.models.arithmetic import count_multiply_adds
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
 from sr_jax.models.mdsr import MDSR
@@ -30,6 +29,7 @@ from sr_jax.models.srgan import Discriminator
 from sr_jax.models.srresnet import SRResNet
 from sr_jax.models.vdsr import VDSR
 from sr_jax.models.vgg import VGG
+from sr_jax.ops.multiply_adds import count_multiply_adds
 from sr_jax.ops.target import Target, traced_for
 
 Variables = Mapping[str, Any]

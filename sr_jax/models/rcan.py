@@ -6,8 +6,9 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, Upsampler, relu, repeat
-from sr_jax.models.sums import pixel_means, scaled
+from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
+from sr_jax.ops.activations import relu
+from sr_jax.ops.channels import global_average_pool, scale_channels
 
 
 class ChannelAttention(nn.Module):
@@ -21,10 +22,10 @@ class ChannelAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         n_feats = x.shape[-1]
-        weight = pixel_means(x)[:, None, None]
+        weight = global_average_pool(x)[:, None, None]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return scaled(x, weight[:, 0, 0])
+        return scale_channels(x, weight[:, 0, 0])
 
 
 class ResidualChannelAttentionBlock(nn.Module):

@@ -6,7 +6,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, relu
+from sr_jax.models.layers import Conv
+from sr_jax.ops.activations import relu
 
 
 class SRCNN(nn.Module):

@@ -11,11 +11,11 @@ from sr_jax.models.layers import (
     BatchNorm,
     Conv,
     PReLU,
-    pixel_shuffle,
     repeat,
     shuffle_factors,
     upsampler_radius,
 )
+from sr_jax.ops.shuffle import pixel_shuffle
 
 # He et al. over the fan-in, not truncated, as the PyTorch port; the paper does not say.
 conv = functools.partial(

@@ -7,7 +7,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, relu, repeat
+from sr_jax.models.layers import Conv, MeanShift, repeat
+from sr_jax.ops.activations import relu
 
 
 class VDSR(nn.Module):

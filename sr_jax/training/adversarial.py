@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sr_jax.sharding import mean_over_devices
+from sr_jax.ops.devices import mean_over_devices
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import AdversarialState
 from sr_jax.training.steps import Batch, Metrics, apply_gradients, apply_network, in_parts

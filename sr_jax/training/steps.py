@@ -11,8 +11,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from sr_jax.ops.devices import BATCH_AXIS, mean_over_devices
 from sr_jax.ops.target import platform, rematerialisation
-from sr_jax.sharding import BATCH_AXIS, compiler_options, mean_over_devices, replicated, split_rows
+from sr_jax.sharding import compiler_options, replicated, split_rows
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
 
