@@ -1,13 +1,12 @@
 """CSNLN: Mei, Fan, Zhou, Huang, Huang, Shi, "Image Super-Resolution with Cross-Scale Non-Local
 Attention and Exhaustive Self-Exemplars Mining" (CVPR 2020, arXiv 2006.01424)."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sr_jax.models.layers import Conv, MeanShift, PReLU, uniform_fan_in
+from sr_jax.models.network import Network
 from sr_jax.ops.attention import attend_maps, cross_scale_attention
 from sr_jax.ops.channels import add_bias
 from sr_jax.ops.conv import conv2d, strided_conv2d, transposed_conv2d
@@ -192,7 +191,7 @@ class _Tail(nn.Module):
         return kernel.transpose(2, 0, 1, 3, 4), self.param("bias", init, (self.features,))
 
 
-class CSNLN(nn.Module):
+class CSNLN(Network):
     """A cell of in-scale and cross-scale attention, repeated with the same weights (figure 2).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W divisible by 2, at scale 3
@@ -217,17 +216,10 @@ class CSNLN(nn.Module):
     max_scores: int | None = None
     tile: int | None = None
 
-    takes_interpolated: ClassVar[bool] = False
-
     @property
     def size_divisor(self) -> int:
         """What both sides of an image are divisible by: the keys' downscaling has no remainder."""
         return 3 if self.scale == 3 else 2
-
-    @property
-    def minimum_size(self) -> int:
-        """The least side of an image: one key."""
-        return self.size_divisor
 
     @nn.compact
     def __call__(

@@ -1,12 +1,11 @@
 """RCAN: Zhang, Li, Li, Wang, Zhong, Fu, "Image Super-Resolution Using Very Deep Residual Channel
 Attention Networks" (ECCV 2018, arXiv 1807.02758)."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
+from sr_jax.models.network import Network
 from sr_jax.ops.activations import relu
 from sr_jax.ops.channels import global_average_pool, scale_channels
 
@@ -56,7 +55,7 @@ class ResidualGroup(nn.Module):
         return x + Conv(self.n_feats, name="conv")(y)
 
 
-class RCAN(nn.Module):
+class RCAN(Network):
     """Residual in residual with channel attention (figure 2).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3).
@@ -78,8 +77,6 @@ class RCAN(nn.Module):
     reduction: int = 16
     rgb_range: float = 255.0
     n_colors: int = 3
-
-    takes_interpolated: ClassVar[bool] = False
 
     @nn.compact
     def __call__(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.network import Network
 from sr_jax.ops.attention import attend_maps
 from sr_jax.ops.channels import covariance, scale_channels
 from sr_jax.ops.rows import by_quadrants
@@ -124,7 +125,7 @@ class RegionNonLocal(nn.Module):
         return by_quadrants(block, x)
 
 
-class SAN(nn.Module):
+class SAN(Network):
     """Groups of residual blocks with second-order channel attention and a shared source skip.
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W at least 4. Follows the
@@ -154,9 +155,10 @@ class SAN(nn.Module):
     n_colors: int = 3
     max_scores: int | None = None
 
-    takes_interpolated: ClassVar[bool] = False
-    minimum_size: ClassVar[int] = 4  # every quadrant needs a key, pooled from 2 x 2 pixels
-    size_divisor: ClassVar[int] = 1
+    @property
+    def minimum_size(self) -> int:
+        """The least side of an image: every quadrant needs a key, pooled from 2 x 2 pixels."""
+        return 4
 
     @nn.compact
     def __call__(

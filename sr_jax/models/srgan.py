@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import BatchNorm, Conv, uniform_fan_in
+from sr_jax.models.network import Network
 from sr_jax.ops.conv import halving_conv2d
 
 # (width in units of n_feats, stride) of the eight convolutions.
@@ -28,7 +29,7 @@ class HalvingConv(nn.Module):
         return halving_conv2d(x, kernel.astype(x.dtype))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """Tells photographs from upscaled images (figure 4), (N, S, S, n_colors) in [0, 1] -> (N, 1).
 
     The result is the logit of "a photograph"; the paper's sigmoid belongs to the loss. Training
@@ -44,8 +45,12 @@ class Discriminator(nn.Module):
     n_feats: int = 64
     n_colors: int = 3
 
-    takes_interpolated: ClassVar[bool] = False
-    scale: ClassVar[None] = None
+    upscales: ClassVar[bool] = False
+
+    @property
+    def example_size(self) -> int:
+        """The only size that it takes."""
+        return self.image_size
 
     @nn.compact
     def __call__(
