@@ -19,7 +19,7 @@ from sr_jax.scoring import (
     BICUBIC,
     Contender,
     Datasets,
-    Network,
+    Loaded,
     Score,
     group_scores,
     list_contenders,
@@ -232,7 +232,6 @@ def evaluate(
     from sr_jax.imaging.files import write_image
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_scale
-    from sr_jax.models import network_scales
 
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
@@ -240,9 +239,9 @@ def evaluate(
     )
     contenders = [BICUBIC]
     if model != BICUBIC.method:
-        network: Network = weights.load(weights.find(model))
+        network: Loaded = weights.load(weights.find(model))
         contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
-        asked = scale or network_scales(network[0]) or (None,)
+        asked = scale or network[0].known_scales or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]
     elif name or ensemble or comparison:
         raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sr_jax.console import image_progress
 
 if TYPE_CHECKING:
-    import flax.linen as nn
     import numpy as np
 
     from sr_jax.data.sources import ImagePair
     from sr_jax.inference.settings import Settings
+    from sr_jax.models.network import Network
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
-Network = tuple["nn.Module", Any]  # a model and its variables
+Loaded = tuple["Network", Any]  # a model and its variables
 Datasets = Mapping[str, Sequence["ImagePair"]]  # name -> images
 
 
@@ -42,7 +42,7 @@ class Contender(NamedTuple):
     """
 
     method: str
-    network: Network | None = None
+    network: Loaded | None = None
     settings: "Settings | None" = None
     known_as: str | None = None
 
@@ -54,7 +54,7 @@ _SIZES = ("n_feats", "n_resblocks", "n_resgroups", "depth", "kernel_sizes", "red
 
 
 def list_contenders(
-    network: Network,
+    network: Loaded,
     settings: "Settings | None" = None,
     *,
     name: str | None = None,
@@ -122,7 +122,7 @@ def score_all(
 def score_image(
     pair: "ImagePair",
     scale: int,
-    network: Network | None,
+    network: Loaded | None,
     *,
     round_luma: bool = False,
     settings: "Settings | None" = None,
@@ -174,7 +174,7 @@ def score_image(
 
 
 def _score_luma(
-    pair: "ImagePair", scale: int, network: Network | None, settings: "Settings | None"
+    pair: "ImagePair", scale: int, network: Loaded | None, settings: "Settings | None"
 ) -> tuple[float, float, "np.ndarray"]:
     """Scores as the papers of SRCNN and VDSR do; the chroma of the image is interpolated."""
     import numpy as np

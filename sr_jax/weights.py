@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -19,11 +18,12 @@ import safetensors.numpy
 
 from sr_jax.imaging.files import write_bytes
 from sr_jax.models import Variables, create_model, describe_model, example_images
+from sr_jax.models.network import Network
 
 FORMAT = "sr_jax-1"
 
 
-def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
+def save(path: str | Path, model: Network, variables: Variables) -> None:
     """Writes a network and its variables to a safetensors file, whole or not at all.
 
     Args:
@@ -42,7 +42,7 @@ def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 
-def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load(path: str | Path) -> tuple[Network, dict[str, Any]]:
     """Reads a weights file.
 
     Args:
@@ -74,12 +74,12 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variable_shapes(model: nn.Module) -> Variables:
+def variable_shapes(model: Network) -> Variables:
     """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
     return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
 
 
-def check_variables(source: str | Path, model: nn.Module, flat: dict[str, np.ndarray]) -> None:
+def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarray]) -> None:
     """Raises one ValueError that lists all tensors that do not fit the network."""
     expected = flax.traverse_util.flatten_dict(dict(variable_shapes(model)), sep="/")
     problems = [f"missing {key}" for key in sorted(expected.keys() - flat.keys())]

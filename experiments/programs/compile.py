@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 
 from configs import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr
 from experiments.programs.hlo import count, parse
-from sr_jax.models import create_model, describe_model, example_images, forward, multiply_adds
+from sr_jax.models import create_model, example_images, forward, multiply_adds
+from sr_jax.ops.devices import BATCH_AXIS
 from sr_jax.ops.target import Target, traced_for
-from sr_jax.sharding import BATCH_AXIS
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
@@ -86,8 +86,7 @@ def lower(name: str, task: str, dtype: str, mesh: Mesh) -> tuple[Any, float]:
     variables = _variables(model)
     scale = None if model.takes_interpolated else config.data.scales[0]
     if task == "forward":
-        if getattr(model, "padding", None) == "valid":
-            model = model.clone(padding="replicate")  # as inference does
+        model = model.for_inference()
         images = jax.ShapeDtypeStruct((1, SIDE, SIDE, model.n_colors), dtype, sharding=everywhere)
         run = functools.partial(forward, model, scale=scale)
         lowered = jax.jit(run).lower(_placed(variables, everywhere), images)
@@ -121,7 +120,7 @@ def _update(
     config: ConfigDict, model: Any, variables: Any, scale: int | None, dtype: str
 ) -> tuple[Any, Any]:
     """The update of a recipe as (state, batch) -> (state, metrics), and the shapes of the state."""
-    optimizer = make_optimizer(config.optimizer, getattr(model, "branch", None))
+    optimizer = make_optimizer(config.optimizer, model)
     schedule = make_schedule(config.optimizer)
     loss = get_loss(config.loss.name, config.loss.scale)
     if not config.adversarial.weight:
@@ -129,7 +128,7 @@ def _update(
             model,
             optimizer,
             schedule,
-            scale=scale if describe_model(model)[0].startswith("mdsr") else None,
+            scale=model.call_scale(scale),
             dtype=jnp.dtype(dtype),
         )
         return lambda state, batch: step(state, batch, loss), _state(variables, optimizer)

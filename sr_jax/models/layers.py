@@ -4,7 +4,6 @@ Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sr_jax.models.convolution import conv2d
-from sr_jax.models.rows import by_rows
-from sr_jax.models.sums import channel_means, scaled, spread
-from sr_jax.ops.target import platform, rematerialises
-from sr_jax.sharding import gather_over_devices, mean_over_devices, sharing_devices
+from sr_jax.ops.activations import relu
+from sr_jax.ops.channels import add_bias, scale_channels
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.devices import sharing_devices
+from sr_jax.ops.loops import loop_body, writes_out
+from sr_jax.ops.normalization import normalise_batch
+from sr_jax.ops.shuffle import pixel_shuffle
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
@@ -33,30 +34,6 @@ def uniform_fan_in(fan_in: int) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def relu(x: jax.Array) -> jax.Array:
-    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway."""
-    return jnp.maximum(x, 0) if platform() == "any" else _relu(x)
-
-
-@jax.custom_vjp
-def _relu(x: jax.Array) -> jax.Array:
-    return jnp.maximum(x, 0)
-
-
-def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = _relu(x)
-    # XLA would compare what comes before ReLU with zero. cuDNN's convolutions with bias and ReLU
-    # keep what comes after it alone.
-    return (y, y) if platform() == "cpu" else (lax.optimization_barrier(y),) * 2
-
-
-def _relu_backward(y: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y > 0, cotangent, 0),)
-
-
-_relu.defvjp(_relu_forward, _relu_backward)
 
 
 class Conv(nn.Module):
@@ -86,7 +63,7 @@ class Conv(nn.Module):
         y = conv2d(x, self.param("kernel", self.kernel_init or default, shape), self.padding)
         if self.use_bias:
             bias = self.param("bias", self.bias_init or default, (self.features,))
-            y = y + spread(bias, y)
+            y = add_bias(y, bias)
         return self.activation(y) if self.activation else y
 
 
@@ -151,62 +128,17 @@ class BatchNorm(nn.Module):
         if not train or self.is_initializing():
             mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
             factor = scale * lax.rsqrt(var + self.epsilon)
-            return scaled(x.astype(dtype) - mean, factor).astype(x.dtype) + bias.astype(x.dtype)
+            return (scale_channels(x.astype(dtype) - mean, factor) + bias).astype(x.dtype)
         count = sharing_devices() * x.size // x.shape[-1]
         if count < 2:
             raise ValueError(
                 f"batch normalisation cannot train on one value a channel: given {x.shape}"
             )
-        y, mean, var = _normalise(self.epsilon, x, scale, bias)
+        y, mean, var = normalise_batch(self.epsilon, x, scale, bias)
         for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
             average = self.momentum * running.value + (1 - self.momentum) * new
             running.value = average.astype(running.value.dtype)
         return y
-
-
-Normalised = tuple[jax.Array, jax.Array, jax.Array]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _normalise(epsilon: float, x: jax.Array, scale: jax.Array, bias: jax.Array) -> Normalised:
-    """(x - mean) / sqrt(var + epsilon) * scale + bias, the mean and the biased variance.
-
-    Statistics are those of the whole batch, over all devices that share it, and have the dtype of
-    `scale`. They have no gradient of their own.
-    """
-    return _normalise_forward(epsilon, x, scale, bias)[0]
-
-
-def _normalise_forward(
-    epsilon: float, x: jax.Array, scale: jax.Array, bias: jax.Array
-) -> tuple[Normalised, tuple[jax.Array, ...]]:
-    y = x.astype(scale.dtype)
-    mean = channel_means(y)
-    var = channel_means(jnp.square(y - mean))
-    if sharing_devices() > 1:  # one exchange of both: the variance of the whole from its parts'
-        means, variances = gather_over_devices((mean, var))
-        mean = means.mean(0)
-        var = (variances + jnp.square(means - mean)).mean(0)
-    inverse = lax.rsqrt(var + epsilon)
-    result = ((y - mean) * (scale * inverse) + bias).astype(x.dtype)
-    return (result, mean, var), (x, mean, inverse, scale)
-
-
-def _normalise_backward(
-    epsilon: float, saved: tuple[jax.Array, ...], cotangents: Normalised
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    # Ioffe and Szegedy, ICML 2015, section 3, with both sums in one pass and one exchange.
-    x, mean, inverse, scale = saved
-    cotangent = cotangents[0].astype(scale.dtype)
-    normal = (x.astype(scale.dtype) - mean) * inverse
-    both = channel_means(cotangent), channel_means(cotangent * normal)
-    first, second = mean_over_devices(both)
-    grad_x = (cotangent - first - normal * second) * (scale * inverse)
-    count = x.size // x.shape[-1]
-    return grad_x.astype(x.dtype), both[1] * count, both[0] * count
-
-
-_normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class PReLU(nn.Module):
@@ -222,28 +154,7 @@ class PReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1] if self.per_channel else 1,)
         slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
-        return jnp.where(x > 0, x, scaled(x, jnp.broadcast_to(slope, x.shape[-1:])))
-
-
-def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
-    """Sub-pixel rearrangement in PyTorch's channel order (Shi et al., CVPR 2016, equation 4).
-
-    Args:
-        x: (N, H, W, C * factor**2); channel c * factor**2 + i * factor + j goes to row
-            factor * h + i, column factor * w + j of channel c. (TensorFlow's depth_to_space
-            orders the channels (i, j, c) instead.)
-        factor: upsampling factor.
-
-    Returns:
-        (N, factor * H, factor * W, C).
-    """
-
-    def shuffle(x: jax.Array) -> jax.Array:
-        n, h, w, c = x.shape
-        x = x.reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-        return x.reshape(n, h * factor, w * factor, c // factor**2)
-
-    return by_rows(shuffle, x)
+        return jnp.where(x > 0, x, scale_channels(x, jnp.broadcast_to(slope, x.shape[-1:])))
 
 
 def shuffle_factors(scale: int) -> tuple[int, ...]:
@@ -316,22 +227,6 @@ class ResidualBlock(nn.Module):
         y = relu(Conv(self.n_feats, self.kernel_size, name="conv_0")(x))
         y = Conv(self.n_feats, self.kernel_size, name="conv_1")(y)
         return x + y * self.res_scale
-
-
-def writes_out(length: int, up_to: int) -> bool:
-    """Whether a loop of so many rounds is traced as straight code.
-
-    On a GPU always: in a loop everything that the backward pass needs is copied into stacked arrays
-    and out of them, of which RCAN's step has 230 GB (experiments/programs). Elsewhere `up_to`
-    rounds, for the compile time. Never under rematerialisation: XLA would merge what is computed
-    again with what was computed before.
-    """
-    return (platform() == "gpu" or length <= up_to) and not rematerialises()
-
-
-def loop_body(function: Callable) -> Callable:
-    """A function for `nn.scan`, subject to `rematerialisation`."""
-    return nn.remat(function) if rematerialises() else function
 
 
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sr_jax.models.attention import non_local_attention
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
-from sr_jax.models.rows import by_rows, flatten, split
-from sr_jax.models.sums import pixel_means, scaled
-from sr_jax.ops.products import exact_matmul
+from sr_jax.models.network import Network
+from sr_jax.ops.attention import attend_maps
+from sr_jax.ops.channels import covariance, scale_channels
+from sr_jax.ops.rows import by_quadrants
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -64,15 +64,12 @@ class SecondOrderChannelAttention(nn.Module):
         # other exactly 1000: its start is negative there.)
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
-        samples = flatten(centre)
-        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. Five steps of
-        # the root would multiply TF32's rounding.
-        samples = samples - pixel_means(samples[:, None])[:, None]
-        covariance = exact_matmul(samples.swapaxes(1, 2), samples) / samples.shape[1]
-        weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :].astype(x.dtype)
+        weight = (
+            matrix_square_root(covariance(centre)).mean(axis=1)[:, None, None, :].astype(x.dtype)
+        )
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return scaled(x, weight[:, 0, 0])
+        return scale_channels(x, weight[:, 0, 0])
 
 
 class ResidualAttentionGroup(nn.Module):
@@ -102,21 +99,15 @@ class NonLocalBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        n, _, _, n_feats = x.shape
+        n_feats = x.shape[-1]
         hidden = n_feats // 8
 
         def pooled(name: str) -> jax.Array:
             y = Conv(hidden, kernel_size=1, name=name)(x)
-            return nn.max_pool(y, (2, 2), strides=(2, 2)).reshape(n, -1, hidden)
-
-        def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-            y = non_local_attention(
-                query.reshape(n, -1, hidden), key, value, max_scores=self.max_scores
-            )
-            return y.reshape(query.shape)
+            return nn.max_pool(y, (2, 2), strides=(2, 2))
 
         query = Conv(hidden, kernel_size=1, name="theta")(x)
-        y = by_rows(attend, query, pooled("phi"), pooled("g"))
+        y = attend_maps(query, pooled("phi"), pooled("g"), max_scores=self.max_scores)
         zeros = nn.initializers.zeros
         return x + Conv(n_feats, kernel_size=1, kernel_init=zeros, bias_init=zeros, name="W")(y)
 
@@ -131,15 +122,10 @@ class RegionNonLocal(nn.Module):
         # Part of checkpoints; the official code never calls it.
         SecondOrderChannelAttention(8, name="soca")(x[:, :1, :1])
         block = NonLocalBlock(self.max_scores, name="non_local")
-        middle, centre = x.shape[1] // 2, x.shape[2] // 2
-        upper, lower = (
-            jnp.concatenate([block(half[:, :, :centre]), block(half[:, :, centre:])], axis=2)
-            for half in (split(x[:, :middle]), split(x[:, middle:]))
-        )
-        return split(jnp.concatenate([upper, lower], axis=1))
+        return by_quadrants(block, x)
 
 
-class SAN(nn.Module):
+class SAN(Network):
     """Groups of residual blocks with second-order channel attention and a shared source skip.
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W at least 4. Follows the
@@ -169,9 +155,10 @@ class SAN(nn.Module):
     n_colors: int = 3
     max_scores: int | None = None
 
-    takes_interpolated: ClassVar[bool] = False
-    minimum_size: ClassVar[int] = 4  # every quadrant needs a key, pooled from 2 x 2 pixels
-    size_divisor: ClassVar[int] = 1
+    @property
+    def minimum_size(self) -> int:
+        """The least side of an image: every quadrant needs a key, pooled from 2 x 2 pixels."""
+        return 4
 
     @nn.compact
     def __call__(

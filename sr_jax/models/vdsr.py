@@ -7,10 +7,12 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, relu, repeat
+from sr_jax.models.layers import Conv, MeanShift, repeat
+from sr_jax.models.network import Network
+from sr_jax.ops.activations import relu
 
 
-class VDSR(nn.Module):
+class VDSR(Network):
     """Twenty 3x3 convolutions that predict the residual of an interpolated image.
 
     (N, H, W, n_colors) in [0, 1], already interpolated to the output size -> the same shape.

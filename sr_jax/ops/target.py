@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import jax
 
+from sr_jax.ops.rows import image_devices
+
 
 class Target(NamedTuple):
     """A device that need not be there.
@@ -40,6 +42,11 @@ def target() -> Target:
 def platform() -> str:
     """The platform of `target`."""
     return target().platform
+
+
+def for_one_cpu() -> bool:
+    """Whether what is traced is for one CPU, and so in the forms that are fast there."""
+    return platform() == "cpu" and image_devices() == 1
 
 
 def rematerialisation(enabled: bool) -> AbstractContextManager[None]:

@@ -21,7 +21,8 @@ import pytest
 
 from sr_jax import sharding
 from sr_jax.interop.torch import from_torch
-from sr_jax.models import attention, describe_model, forward, san
+from sr_jax.models import describe_model, forward
+from sr_jax.ops import attention, channels
 
 HWIO = (2, 3, 1, 0)
 MOVES = 16
@@ -142,7 +143,7 @@ def test_attention_by_three_products_of_tf32(golden, case, monkeypatch):
         calls.append(a.shape)
         return three_products_of_tf32(a, b)
 
-    for place in (attention, san):
+    for place in (attention, channels):
         monkeypatch.setattr(place, "exact_matmul", product)
     output = jax.jit(model.apply)(variables, x) * white
     assert calls

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sr_jax.models import create_model, example_images, forward
-from sr_jax.models.attention import CPU_SCORES, scores_at_once
-from sr_jax.models.convolution import conv2d
+from sr_jax.ops.attention import CPU_SCORES, scores_at_once
+from sr_jax.ops.conv import conv2d
 from sr_jax.ops.products import exact_matmul
 from sr_jax.ops.target import (
     Target,

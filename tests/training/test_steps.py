@@ -181,7 +181,7 @@ def test_idle_branches_of_mdsr_do_not_move():
     """Bit for bit: parameters, moments and count of a scale that was not drawn."""
     model = create_model("mdsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
-    optimizer, mesh = make_optimizer(config, model.branch), make_mesh(2)
+    optimizer, mesh = make_optimizer(config, model), make_mesh(2)
     state = create_state(model, optimizer, mesh, seed=0)
     rng = np.random.default_rng(0)
     steps = {

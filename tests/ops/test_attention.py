@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.models import attention
+from sr_jax.ops import attention, shuffle
 
 
 def dense_non_local(query, key, value):
@@ -101,11 +101,11 @@ def test_cross_scale_equals_the_official_form(n, height, width, factor, tile, ma
         ]
 
         def ours(query, key, values):
-            cells = attention.space_to_cells(values, factor)
+            cells = shuffle.space_to_cells(values, factor)
             y = attention.cross_scale_attention(
                 query, key, cells, jnp.asarray(0.1), tile=tile, max_scores=max_scores
             )
-            return attention.cells_to_space(y, factor)
+            return shuffle.cells_to_space(y, factor)
 
         compare(ours, lambda *x: official_cross_scale(*x, 0.1, factor), operands, seed=1)
 
@@ -164,7 +164,7 @@ def test_memory_is_bounded_forward_and_backward():
 
 def test_cells_are_inverse():
     x = np.arange(2 * 6 * 9 * 2).reshape(2, 6, 9, 2)
-    cells = attention.space_to_cells(jnp.asarray(x), 3)
+    cells = shuffle.space_to_cells(jnp.asarray(x), 3)
     assert cells.shape == (2, 2, 3, 18)
     assert cells[1, 1, 2, (2 * 3 + 1) * 2 + 1] == x[1, 1 * 3 + 2, 2 * 3 + 1, 1]
-    np.testing.assert_array_equal(attention.cells_to_space(cells, 3), x)
+    np.testing.assert_array_equal(shuffle.cells_to_space(cells, 3), x)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sr_jax.models import direct
-from sr_jax.models.direct import Sides
+from sr_jax.ops import direct
+from sr_jax.ops.direct import Padding
 
 _ROWS = 4
 
@@ -57,7 +57,7 @@ def suits(x: jax.Array, kernel: jax.Array) -> bool:
     )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
     """`direct.convolve` with a (3, 3, C, D) kernel; for one device, without a gradient."""
     n, _, width, channels = x.shape
     features = kernel.shape[3]
@@ -82,7 +82,7 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: Sides = (0, 0)) -> jax.Ar
     return lax.fori_loop(0, n // images * bands, block, y)
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     x = lax.optimization_barrier(x)  # else what made it is computed for each of the six
     height = x.shape[1] + 2 * padding[0] - 2
     kernels = jnp.einsum("mi,i...->m...", jnp.asarray(_G, kernel.dtype), kernel)
@@ -94,16 +94,16 @@ def _convolve(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
     return y.reshape(x.shape[0], -1, *y.shape[3:])[:, :height]
 
 
-def correlate(x: jax.Array, y: jax.Array, padding: Sides = (0, 0)) -> jax.Array:
-    """`direct.correlate` to (C, 3, 3, D): the gradient of `convolve` by its kernel."""
+def weight_gradient(x: jax.Array, y: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
+    """`direct.weight_gradient` to (C, 3, 3, D): the gradient of `convolve` by its kernel."""
     n, height, width = y.shape[:3]
     if height * width * max(x.shape[3], y.shape[3]) > _MOST_VALUES:
-        return direct.correlate(x, y, padding)
+        return direct.weight_gradient(x, y, padding)
     images = _images(n, height * width, _GRADIENT_PIXELS)
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:
         part, cotangent = (lax.dynamic_slice_in_dim(a, i * images, images) for a in (x, y))
-        return total + _correlate(part, cotangent, padding)
+        return total + _weight_gradient(part, cotangent, padding)
 
     total = jnp.zeros((x.shape[3], 3, 3, y.shape[3]), x.dtype)
     return lax.fori_loop(0, n // images, add, total)
@@ -114,7 +114,7 @@ def _images(n: int, pixels: int, most: int) -> int:
     return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i * pixels <= most))
 
 
-def _correlate(x: jax.Array, y: jax.Array, padding: Sides) -> jax.Array:
+def _weight_gradient(x: jax.Array, y: jax.Array, padding: Padding) -> jax.Array:
     height = y.shape[1]
     # In order for the convolutions below: (C, H, W, N) and (H, W, N, D).
     sides = ((0, 0), (0, 0), (padding[1], padding[1]), (0, 0))

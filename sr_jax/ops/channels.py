@@ -1,4 +1,4 @@
-"""Means over pixels, and values that are spread over pixels, whose gradients are sums.
+"""Means over pixels; biases and factors of channels, whose gradients are sums over pixels.
 
 XLA:CPU computes a sum over pixels on one core, a value at a time. As a matrix product with ones it
 is 4 to 17 times as fast (experiments/throughput/NOTES.md). Sums of bfloat16 are kept in float32
@@ -11,36 +11,44 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from sr_jax.models.convolution import tuned_for_cpu
+from sr_jax.ops.products import exact_matmul
+from sr_jax.ops.rows import flatten
+from sr_jax.ops.target import for_one_cpu
 
 
-def pixel_means(x: jax.Array) -> jax.Array:
+def global_average_pool(x: jax.Array) -> jax.Array:
     """The mean over each image: (N, H, W, C) -> (N, C)."""
     return _means(x.shape, x) if _as_products(x.dtype) else x.mean((1, 2))
 
 
 def channel_means(x: jax.Array) -> jax.Array:
     """The mean over all images: (N, H, W, C) -> (C,)."""
-    return pixel_means(x.reshape(1, -1, *x.shape[2:]))[0]
+    return global_average_pool(x.reshape(1, -1, *x.shape[2:]))[0]
 
 
-def spread(values: jax.Array, x: jax.Array) -> jax.Array:
-    """Values for each channel, (C,) or (N, C), in the shape and dtype of `x`, (N, H, W, C)."""
-    values = values.astype(x.dtype).reshape(-1, values.shape[-1])
-    if _has_own_gradient(x.dtype):
-        return _spread(x.shape, len(values), values)
-    return _broadcast(values, x.shape)
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """(N, H, W, C) plus a value for each channel, (C,)."""
+    bias = bias.astype(x.dtype)
+    return _add_bias(x, bias) if _has_own_gradient(x.dtype) else x + bias
 
 
-def scaled(x: jax.Array, factors: jax.Array) -> jax.Array:
+def covariance(x: jax.Array) -> jax.Array:
+    """The covariance of the channels over each image's pixels: (N, H, W, C) -> (N, C, C)."""
+    samples = flatten(x)
+    # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M.
+    samples = samples - global_average_pool(samples[:, None])[:, None]
+    return exact_matmul(samples.swapaxes(1, 2), samples) / samples.shape[1]
+
+
+def scale_channels(x: jax.Array, factors: jax.Array) -> jax.Array:
     """(N, H, W, C) times a factor for each channel, (C,) or (N, C)."""
     factors = factors.astype(x.dtype).reshape(-1, factors.shape[-1])
-    return (_scaled if _has_own_gradient(x.dtype) else _multiply)(x, factors)
+    return (_scale if _has_own_gradient(x.dtype) else _multiply)(x, factors)
 
 
 def _as_products(dtype: DTypeLike) -> bool:
     # Products of bfloat16 would round the sums to it.
-    return tuned_for_cpu() and not _is_short(dtype)
+    return for_one_cpu() and not _is_short(dtype)
 
 
 def _is_short(dtype: DTypeLike) -> bool:
@@ -85,36 +93,32 @@ def _means_backward(shape: tuple[int, ...], _: None, cotangent: jax.Array) -> tu
 _means.defvjp(_means_forward, _means_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _spread(shape: tuple[int, ...], images: int, values: jax.Array) -> jax.Array:
-    return _broadcast(values, shape)
+@jax.custom_vjp
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    return x + bias
 
 
-def _spread_forward(
-    shape: tuple[int, ...], images: int, values: jax.Array
-) -> tuple[jax.Array, None]:
-    return _spread(shape, images, values), None
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return _add_bias(x, bias), None
 
 
-def _spread_backward(
-    shape: tuple[int, ...], images: int, _: None, cotangent: jax.Array
-) -> tuple[jax.Array]:
-    return (_sums(cotangent.reshape(images, -1, *shape[2:])),)
+def _add_bias_backward(_: None, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return cotangent, _sums(cotangent.reshape(1, -1, *cotangent.shape[2:]))[0]
 
 
-_spread.defvjp(_spread_forward, _spread_backward)
+_add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
-_scaled = jax.custom_vjp(_multiply)
+_scale = jax.custom_vjp(_multiply)
 
 
-def _scaled_forward(
+def _scale_forward(
     x: jax.Array, factors: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _multiply(x, factors), (x, factors)
 
 
-def _scaled_backward(
+def _scale_backward(
     saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, factors = saved
@@ -122,4 +126,4 @@ def _scaled_backward(
     return _multiply(cotangent, factors), _sums(products)
 
 
-_scaled.defvjp(_scaled_forward, _scaled_backward)
+_scale.defvjp(_scale_forward, _scale_backward)

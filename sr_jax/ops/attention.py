@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sr_jax.models.rows import by_rows, by_rows_with_halo
 from sr_jax.ops.products import exact_matmul, summed_dtype
+from sr_jax.ops.rows import by_rows, by_rows_with_halo
 from sr_jax.ops.target import platform, target
 
 # Scores that one block holds on a CPU, 16 MB of float32: 2**18 to 2**24 take the same time to 15 %
@@ -73,6 +73,31 @@ def non_local_attention(
 
     at_once = max_scores // (n_queries * n_keys)
     return _over_images(attend_image, (query, key, value), at_once).astype(value.dtype)
+
+
+def attend_maps(
+    query: jax.Array, key: jax.Array, value: jax.Array, *, max_scores: int | None = None
+) -> jax.Array:
+    """`non_local_attention` of maps: every pixel of (N, H, W, C) over those of (N, h, w, C).
+
+    Args:
+        query, key: (N, H, W, C) and (N, h, w, C).
+        value: (N, h, w, D).
+        max_scores: see `non_local_attention`.
+
+    Returns:
+        (N, H, W, D).
+    """
+
+    def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+        y = non_local_attention(_flat(query), key, value, max_scores=max_scores)
+        return y.reshape(*query.shape[:-1], -1)
+
+    return by_rows(attend, query, _flat(key), _flat(value))
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    return x.reshape(len(x), -1, x.shape[-1])
 
 
 def cross_scale_attention(
@@ -188,30 +213,6 @@ def _largest_tile(max_scores: int, keys: int) -> int:
     if platform() in ("cpu", "any"):
         return CPU_TILE
     return max(CPU_TILE, math.isqrt(max_scores // keys) - 4)
-
-
-def space_to_cells(x: jax.Array, factor: int) -> jax.Array:
-    """(N, f * H, f * W, C) -> (N, H, W, f * f * C): cells of f x f pixels, channels (i, j, c)."""
-
-    def cells(x: jax.Array) -> jax.Array:
-        n, height, width, channels = x.shape
-        x = x.reshape(n, height // factor, factor, width // factor, factor, channels)
-        x = x.transpose(0, 1, 3, 2, 4, 5)
-        return x.reshape(n, height // factor, width // factor, factor * factor * channels)
-
-    return by_rows(cells, x, multiple=factor)
-
-
-def cells_to_space(x: jax.Array, factor: int) -> jax.Array:
-    """(N, H, W, f * f * C) -> (N, f * H, f * W, C), the inverse of `space_to_cells`."""
-
-    def space(x: jax.Array) -> jax.Array:
-        n, height, width, channels = x.shape
-        x = x.reshape(n, height, width, factor, factor, channels // factor**2)
-        x = x.transpose(0, 1, 3, 2, 4, 5)
-        return x.reshape(n, height * factor, width * factor, channels // factor**2)
-
-    return by_rows(space, x)
 
 
 def _diagonal_sums(x: jax.Array, wide: int) -> jax.Array:

@@ -39,6 +39,16 @@ def flatten(x: jax.Array) -> jax.Array:
     return split(split(x.reshape(n, -1, channels))[:, : height * width])
 
 
+def by_quadrants(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """A function that keeps the size of (N, H, W, C), of each quarter of an image by itself."""
+    middle, centre = x.shape[1] // 2, x.shape[2] // 2
+    upper, lower = (
+        jnp.concatenate([function(half[:, :, :centre]), function(half[:, :, centre:])], axis=2)
+        for half in (split(x[:, :middle]), split(x[:, middle:]))
+    )
+    return split(jnp.concatenate([upper, lower], axis=1))
+
+
 def by_rows(
     function: Callable[..., jax.Array], x: jax.Array, *whole: jax.Array, multiple: int = 1
 ) -> jax.Array:

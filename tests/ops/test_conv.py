@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.models import direct, winograd
-from sr_jax.models.convolution import conv2d
+from sr_jax.ops import direct
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.cpu import winograd
 from sr_jax.ops.target import Target, traced_for
 from sr_jax.sharding import compiler_options
 
@@ -59,8 +60,8 @@ def test_weight_gradient_equals_the_direct_sum(blocks, shape, padding):
     cotangent = (n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, 5)
     operands = rng.normal(size=shape), rng.normal(size=cotangent)
     error = _relative_error(
-        lambda x, y: winograd.correlate(x, y, padding),
-        lambda x, y: direct.correlate(x, y, padding),
+        lambda x, y: winograd.weight_gradient(x, y, padding),
+        lambda x, y: direct.weight_gradient(x, y, padding),
         operands,
     )
     assert error < 2e-6
@@ -100,8 +101,8 @@ def test_blocks_are_as_large_as_the_caches_take(monkeypatch, shape, block):
     ],
 )
 def test_blocks_of_the_weight_gradient(monkeypatch, shape, block):
-    correlate = lambda *operands: winograd.correlate(*operands, (1, 1))  # noqa: E731, a new trace
-    calls = _shapes_of(monkeypatch, "_correlate", correlate, shape, shape)
+    correlate = lambda *operands: winograd.weight_gradient(*operands, (1, 1))  # noqa: E731, a new trace
+    calls = _shapes_of(monkeypatch, "_weight_gradient", correlate, shape, shape)
     assert calls == ([block] if block else [])
 
 

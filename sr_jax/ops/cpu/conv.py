@@ -1,4 +1,4 @@
-"""Convolution of stride 1: XLA's own, on a CPU in the form that is fastest there for its shape.
+"""Convolutions in the form that XLA:CPU runs fastest for their shape, gradients too.
 
 experiments/throughput/NOTES.md has what the forms were measured to win.
 """
@@ -9,10 +9,9 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from sr_jax.models import direct, winograd
-from sr_jax.models.direct import Sides
-from sr_jax.models.rows import image_devices
-from sr_jax.ops.target import platform
+from sr_jax.ops import direct
+from sr_jax.ops.cpu import winograd
+from sr_jax.ops.direct import Padding
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
@@ -20,19 +19,14 @@ _FEW = 8
 _SMALL = 300_000  # values that are copied faster than its loops run over few channels
 
 
-def tuned_for_cpu() -> bool:
-    """Whether what is traced is for one CPU, in the forms that are fast there."""
-    return platform() == "cpu" and image_devices() == 1
-
-
-def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
+def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """`direct.convolve` to few channels, as one to many whose shifted sum is the result.
 
     What the rows of the kernel would add up (of one output channel: its rows and columns) is
     computed as channels of their own: 2 to 5 times faster on CPU.
     """
     kh, kw, channels, features = kernel.shape
-    x = direct.surround(x, padding)
+    x = direct.pad(x, padding)
     height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
     if features > 1:
         rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
@@ -43,10 +37,10 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Ar
     return _total(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
 
 
-def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Sides) -> jax.Array:
+def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """`direct.convolve` of few channels, as one of many: the pixels that a kernel's row sees."""
     kh, kw, channels, features = kernel.shape
-    x = direct.surround(x, padding)
+    x = direct.pad(x, padding)
     width = x.shape[2] - kw + 1
     x = jnp.concatenate([x[:, :, j : j + width] for j in range(kw)], axis=-1)
     return direct.convolve(x, kernel.reshape(kh, 1, kw * channels, features))
@@ -57,7 +51,7 @@ def _total(terms: Iterable[jax.Array]) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _on_cpu(padding: Sides, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv2d(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`direct.convolve` in the form that is fastest for its shape, with a gradient that is too."""
     if kernel.shape[3] < _FEW:
         return _taps_as_channels(x, kernel, padding)
@@ -69,54 +63,72 @@ def _on_cpu(padding: Sides, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _forward(
-    padding: Sides, x: jax.Array, kernel: jax.Array
+    padding: Padding, x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _on_cpu(padding, x, kernel), (x, kernel)
+    return conv2d(padding, x, kernel), (x, kernel)
 
 
 def _backward(
-    padding: Sides, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+    padding: Padding, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     # Autodiff's convolutions carry permuted dimension numbers. XLA:CPU puts those in order in the
     # entry computation only, so that in the body of a loop they run 60 to 110 times slower.
     # Both gradients are therefore written as plain NHWC/HWIO convolutions.
     x, kernel = saved
     around = (kernel.shape[0] - 1 - padding[0], kernel.shape[1] - 1 - padding[1])
-    grad_x = _on_cpu(around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+    grad_x = conv2d(around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
     if kernel.shape[3] < _FEW:
         # The image slides over the cotangent, so that its channels are those of the result.
-        flipped = direct.correlate(cotangent, x, around)
+        flipped = direct.weight_gradient(cotangent, x, around)
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
-    correlate = winograd.correlate if winograd.suits(x, kernel) else direct.correlate
-    return grad_x, correlate(x, cotangent, padding).transpose(1, 2, 0, 3)
+    module = winograd if winograd.suits(x, kernel) else direct
+    return grad_x, module.weight_gradient(x, cotangent, padding).transpose(1, 2, 0, 3)
 
 
-_on_cpu.defvjp(_forward, _backward)
+conv2d.defvjp(_forward, _backward)
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
-    """Stride-1 cross-correlation; on a CPU with a gradient that stays fast inside loops.
+def _halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return direct.convolve(x, kernel, (1, 1), stride=2)
 
-    Args:
-        x: (N, H, W, C).
-        kernel: (kh, kw, C, D) with odd kh and kw.
-        padding: 'zeros' or 'replicate' keep (H, W); 'valid' gives (H - kh + 1, W - kw + 1).
 
-    Returns:
-        (N, H', W', D) in the dtype of `x`.
+halving_conv2d = jax.custom_vjp(_halve)
 
-    Raises:
-        ValueError: unknown padding.
-    """
-    modes = ("zeros", "replicate", "valid")
-    if padding not in modes:
-        raise ValueError(f"padding is {padding!r}; known are {', '.join(map(repr, modes))}")
-    kernel = kernel.astype(x.dtype)
-    height, width = kernel.shape[:2]
-    if height == width == 1:  # a matrix product is over twice as fast as a 1x1 convolution
-        return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
-    around = (height // 2, width // 2)
-    if padding == "replicate":
-        x = direct.surround(x, around, mode="edge")
-    sides = around if padding == "zeros" else (0, 0)
-    return _on_cpu(sides, x, kernel) if tuned_for_cpu() else direct.convolve(x, kernel, sides)
+
+def _halving_forward(
+    x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _halve(x, kernel), (x, kernel)
+
+
+def _halving_backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # As above: autodiff's permuted dimension numbers are 50 times slower in a loop
+    # (the parts of an accumulated batch are one), so both gradients are NHWC/HWIO convolutions.
+    x, kernel = saved
+    _, height, width, channels = x.shape
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+
+    def every_other(row: int, column: int) -> jax.Array:
+        # An even row of the image was seen by the kernel's middle row alone, an odd one by the
+        # last and, from a step further down, by the first; columns likewise.
+        taps = flipped[1 - row :: 2, 1 - column :: 2]
+        return direct.conv(cotangent, taps, (1, 1), ((0, row), (0, column)))
+
+    phases = [jnp.stack([every_other(row, column) for column in (0, 1)], 3) for row in (0, 1)]
+    grad_x = jnp.stack(phases, 2)  # (N, H / 2, 2, W / 2, 2, C)
+    grad_x = grad_x.reshape(len(x), 2 * cotangent.shape[1], -1, channels)[:, :height, :width]
+
+    # The lower and right padding is read for odd sides only.
+    grad_kernel = direct.conv(
+        x.transpose(3, 1, 2, 0),
+        cotangent.transpose(1, 2, 0, 3),
+        (1, 1),
+        ((1, height % 2), (1, width % 2)),
+        rhs_dilation=(2, 2),
+    )
+    return grad_x, grad_kernel.transpose(1, 2, 0, 3)
+
+
+halving_conv2d.defvjp(_halving_forward, _halving_backward)

@@ -5,33 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.models.sums import channel_means, pixel_means, scaled, spread
+from sr_jax.ops.channels import add_bias, channel_means, global_average_pool, scale_channels
 from sr_jax.ops.target import Target, traced_for
 
 SHAPE = (2, 5, 7, 3)
 IMAGES = np.random.default_rng(3).normal(size=SHAPE)
 FACTORS = np.random.default_rng(2).normal(size=SHAPE[::3])
 CASES = {
-    "pixel_means": (pixel_means, lambda x: x.mean((1, 2)), SHAPE),
+    "global_average_pool": (global_average_pool, lambda x: x.mean((1, 2)), SHAPE),
     "channel_means": (channel_means, lambda x: x.mean((0, 1, 2)), SHAPE),
-    "spread over all": (
-        lambda values: spread(values, jnp.zeros(SHAPE, values.dtype)),
-        lambda values: jnp.broadcast_to(values, SHAPE),
+    "add_bias": (
+        lambda bias: add_bias(jnp.asarray(IMAGES, bias.dtype), bias),
+        lambda bias: IMAGES + bias,
         SHAPE[-1:],
     ),
-    "spread over each": (
-        lambda values: spread(values, jnp.zeros(SHAPE, values.dtype)),
-        lambda values: jnp.broadcast_to(values[:, None, None], SHAPE),
-        (SHAPE[0], SHAPE[-1]),
-    ),
-    "scaled": (lambda x: scaled(x, FACTORS), lambda x: x * FACTORS[:, None, None], SHAPE),
+    "scaled": (lambda x: scale_channels(x, FACTORS), lambda x: x * FACTORS[:, None, None], SHAPE),
     "scaled by": (
-        lambda factors: scaled(jnp.asarray(IMAGES, factors.dtype), factors),
+        lambda factors: scale_channels(jnp.asarray(IMAGES, factors.dtype), factors),
         lambda factors: IMAGES * factors[:, None, None],
         FACTORS.shape,
     ),
     "scaled by one": (
-        lambda factors: scaled(jnp.asarray(IMAGES, factors.dtype), factors),
+        lambda factors: scale_channels(jnp.asarray(IMAGES, factors.dtype), factors),
         lambda factors: IMAGES * factors,
         SHAPE[-1:],
     ),

@@ -6,8 +6,8 @@ import pytest
 from jax import lax
 
 from sr_jax.models import create_model, multiply_adds
-from sr_jax.models.arithmetic import count_multiply_adds
-from sr_jax.models.convolution import conv2d
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.multiply_adds import count_multiply_adds
 from sr_jax.ops.target import Target, traced_for
 
 
