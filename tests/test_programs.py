@@ -51,6 +51,20 @@ def test_kernels_of_a_loop_count_its_rounds():
     assert found.kernels == 12
 
 
+def test_a_loop_whose_length_only_its_condition_tells():
+    """As XLA writes it for a TPU; one that cannot be told is refused, not counted once."""
+    condition = """%c (state: (s32[])) -> pred[] {
+  %five = s32[] constant(5)
+  ROOT %lt = pred[] compare(%i, %five), direction=LT
+}
+
+"""
+    untold = GPU.replace(', backend_config={"known_trip_count":{"n":"5"}}', "")
+    assert count(parse(untold.replace("ENTRY", condition + "ENTRY"))) == count(parse(GPU))
+    with pytest.raises(ValueError, match="unknown length"):
+        count(parse(untold))
+
+
 def test_small_copies_are_no_moves_of_activations():
     small = GPU.replace("16,50,50,64", "1,50,50,64").replace("16,48,48,64", "1,48,48,64")
     assert size_in_bytes("f32[1,50,50,64]") < ACTIVATION

@@ -128,6 +128,20 @@ class Program:
             for line in self._fused(kernel)
         )
 
+    def _trips(self, loop: Instruction) -> int:
+        """The iterations of a loop: what XLA says, else what its counter is compared with."""
+        if trips := _TRIPS.search(loop.text):
+            return int(trips.group(1))
+        condition = loop.attribute(r"condition=%?([\w.\-]+)")
+        bounds = [
+            line.attribute(r"constant\((\d+)\)")
+            for line in self.computations.get(condition or "", [])
+            if line.opcode == "constant"
+        ]
+        if len(bounds) != 1 or bounds[0] is None:
+            raise ValueError(f"a loop of unknown length: {loop.text.strip()[:200]}")
+        return int(bounds[0])
+
     def _fused(self, kernel: Instruction) -> list[Instruction]:
         called = _CALLED.search(kernel.text)
         return self.computations.get(called.group(1), []) if called else []
@@ -135,7 +149,7 @@ class Program:
     def _kernels(self, name: str, times: int) -> Iterator[tuple[Instruction, int]]:
         for line in self.computations[name]:
             if line.opcode == "while":
-                yield from self._kernels(_body(line), times * _trips(line))
+                yield from self._kernels(_body(line), times * self._trips(line))
             elif line.opcode in ("call", "conditional"):
                 called = _CALLED.search(line.text)
                 if called:
@@ -146,8 +160,8 @@ class Program:
     def _loops(self, name: str, times: int) -> Iterator[int]:
         for line in self.computations[name]:
             if line.opcode == "while":
-                yield times * _trips(line)
-                yield from self._loops(_body(line), times * _trips(line))
+                yield times * self._trips(line)
+                yield from self._loops(_body(line), times * self._trips(line))
             elif line.opcode == "call":
                 yield from self._loops(_CALLED.search(line.text).group(1), times)  # type: ignore[union-attr]
 
@@ -273,8 +287,3 @@ def _body(line: Instruction) -> str:
     if body is None:
         raise ValueError(f"a loop without a body: {line.text.strip()[:200]}")
     return body
-
-
-def _trips(line: Instruction) -> int:
-    trips = _TRIPS.search(line.text)
-    return int(trips.group(1)) if trips else 1
