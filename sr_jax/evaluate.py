@@ -190,6 +190,10 @@ def evaluate(
             help="What to call the network in rows and published tables. Default: its architecture."
         ),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
+    ] = None,
     tile: Annotated[
         str | None,
         typer.Option(
@@ -239,7 +243,7 @@ def evaluate(
     )
     contenders = [BICUBIC]
     if model != BICUBIC.method:
-        network: Loaded = weights.load(weights.find(model))
+        network: Loaded = weights.load(weights.find(model), allow=allow or ())
         contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
         asked = scale or network[0].known_scales or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]

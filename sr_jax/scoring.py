@@ -73,15 +73,16 @@ def list_contenders(
         ValueError: a name that cannot be a file's or is bicubic's.
     """
     from sr_jax.inference.settings import Settings
-    from sr_jax.models import create_model, describe_model
+    from sr_jax.models import ARCHITECTURES, create_model, describe_model
 
     settings = settings or Settings()
     known_as = name
     if name is None:
         name, fields = describe_model(network[0])
-        _, usual = describe_model(create_model(name))
+        usual = create_model(name if name in ARCHITECTURES else type(network[0])).hyperparameters
         if all(fields[size] == usual[size] for size in _SIZES if size in fields):
             known_as = name
+        name = name.rpartition(":")[2].lower() if ":" in name else name  # of one outside sr_jax
     elif not name or "/" in name or name == BICUBIC.method:
         raise ValueError(f"--name {name!r}: expected a name without '/' that is not 'bicubic'")
     contenders = [BICUBIC, Contender(name, network, settings, known_as)]

@@ -65,7 +65,8 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
         SystemExit: SIGTERM or SIGINT came: a checkpoint is saved, the code is 128 + the signal.
     """
     # ----------------------------------------------------------------------- network and recipe
-    model = create_model(**config.model)
+    # A config that names a network outside sr_jax allows it.
+    model = create_model(**config.model, allow=(config.model.name,))
     check_recipe(config, model)
     mesh = make_mesh(config.data.batch_size // (config.train.accumulate or 1))
     claim_workdir(workdir, config)
@@ -429,7 +430,7 @@ def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
     elif not folder.exists():
         raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
     else:
-        found = _flat(weights.load(weights.find(path))[1])
+        found = _flat(weights.load(weights.find(path), allow=(describe_model(model)[0],))[1])
     wanted = _flat(weights.variable_shapes(model))
     taken = {
         name: np.asarray(value)

@@ -49,6 +49,10 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
+    ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -138,7 +142,7 @@ def upscale(
         shard=shard_image,
     )
     _keep_compilations()
-    network, variables = weights.load(weights.find(model))
+    network, variables = weights.load(weights.find(model), allow=allow or ())
     factor = _network_factor(network, scale)
     console = Console(stderr=True)
 

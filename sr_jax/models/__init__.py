@@ -10,7 +10,8 @@ Example:
 """
 
 import functools
-from collections.abc import Mapping
+import importlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -61,22 +62,32 @@ HELPERS: Table = {  # what only helps to train
 ARCHITECTURES: Table = NETWORKS | HELPERS
 
 
-def create_model(name: str, **hyperparameters: Any) -> Network:
-    """Builds a network by name.
+def create_model(
+    name: str | type[Network], *, allow: Collection[str] = (), **hyperparameters: Any
+) -> Network:
+    """Builds a network.
 
     Args:
-        name: one of `ARCHITECTURES`.
+        name: one of `ARCHITECTURES`; a class; or the import path 'module:Class' of a network
+            outside this package.
+        allow: the import paths that may be imported, which runs their code. Nothing else is.
         **hyperparameters: fields of the network's class; they override the variant's.
 
     Returns:
         An unbound Flax module. It holds no parameters: `model.init(key, images)` makes them.
 
     Raises:
-        ValueError: unknown name or hyper-parameter; the message lists the known ones.
+        ValueError: unknown name or hyper-parameter, and the message lists the known ones; an import
+            path that is not allowed or names no network.
     """
-    if name not in ARCHITECTURES:
+    if isinstance(name, type):
+        module, preset = name, dict[str, Any]()
+    elif ":" in name:
+        module, preset = _import_network(name, allow), {}
+    elif name in ARCHITECTURES:
+        module, preset = ARCHITECTURES[name]
+    else:
         raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
-    module, preset = ARCHITECTURES[name]
     known = module.field_names()
     unknown = sorted(set(hyperparameters) - set(known))
     if unknown:
@@ -88,14 +99,33 @@ def create_model(name: str, **hyperparameters: Any) -> Network:
     return module(**{**preset, **given})
 
 
+def _import_network(path: str, allow: Collection[str]) -> type[Network]:
+    if path not in allow:
+        raise ValueError(
+            f"{path} is a network outside sr_jax; importing it runs its code: if you trust it, "
+            f"allow it (--allow {path})"
+        )
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be imported ({error}): is it on PYTHONPATH?") from error
+    if not (isinstance(found, type) and issubclass(found, Network)):
+        raise ValueError(f"{path} is no subclass of sr_jax.models.network.Network")
+    return found
+
+
 def describe_model(model: Network) -> tuple[str, dict[str, Any]]:
-    """The name and all hyper-parameters from which `create_model` builds this network again."""
-    hyperparameters = model.hyperparameters
-    names = [name for name, (module, _) in ARCHITECTURES.items() if module is type(model)]
+    """The name and all hyper-parameters from which `create_model` builds this network again.
+
+    The name of a network outside this package is its import path, 'module:Class'.
+    """
+    kind, hyperparameters = type(model), model.hyperparameters
+    names = [name for name, (module, _) in ARCHITECTURES.items() if module is kind]
     for name in names:
         if ARCHITECTURES[name][1].items() <= hyperparameters.items():
             return name, hyperparameters
-    return names[0], hyperparameters
+    return names[0] if names else f"{kind.__module__}:{kind.__qualname__}", hyperparameters
 
 
 def forward(
