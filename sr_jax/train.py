@@ -28,8 +28,8 @@ from rich.progress import (
 )
 
 from sr_jax import weights
-from sr_jax.data import sources
-from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
+from sr_jax.data import pipeline, resident, sources
+from sr_jax.data.patches import ImageCache, PatchSampler
 from sr_jax.data.sources import ImagePair
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import count_parameters, create_model, describe_model
@@ -73,6 +73,7 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
 
     # ---------------------------------------------------------------------------------- images
     sampler = make_sampler(config, model)
+    images = resident.place(sampler, mesh, config.data.placement)
     validation = load_images(config, "validation")[: config.train.eval_images]
 
     # ------------------------------------------------------------------------ state and updates
@@ -89,7 +90,7 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
     else:
         state = make_state(config, model, mesh)
     start, stop = int(state.step), config.train.steps
-    updates = make_updates(config, model, mesh)
+    updates = make_updates(config, model, mesh, resident_data=images is not None)
 
     # ------------------------------------------------------------------------------------ loop
     first = jax.process_index() == 0
@@ -105,7 +106,11 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
         mesh.size,
         jax.process_count(),
     )
-    stream = batches(sampler, mesh, start, stop, threads=config.data.threads)
+    stream: Iterator[Any]
+    if images is None:
+        stream = pipeline.batches(sampler, mesh, start, stop, threads=config.data.threads)
+    else:
+        stream = resident.batches(sampler, images, mesh, start, stop)
     pending: list[Metrics] = []  # of the steps since the last log line, still on the devices
     if start == 0:  # also tells at once of a validation image that cannot be read
         for network in (None, (model, fetch(state.variables()))):
@@ -194,6 +199,11 @@ def check_recipe(config: ConfigDict, model: Network) -> None:
         )
     if config.train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("train.dtype float64 needs the environment variable JAX_ENABLE_X64=1")
+    if config.data.placement not in resident.PLACEMENTS:
+        raise ValueError(
+            f"data.placement is {config.data.placement!r}; known are "
+            f"{', '.join(resident.PLACEMENTS)}"
+        )
     if config.train.accumulate < 0 or config.data.batch_size % (config.train.accumulate or 1):
         raise ValueError(
             f"train.accumulate is {config.train.accumulate}, which does not divide data.batch_size "
@@ -221,10 +231,18 @@ def make_state(
     return AdversarialState(state, create(make_discriminator(config), seed=config.seed + 1))
 
 
-def make_updates(config: ConfigDict, model: Network, mesh: Mesh) -> dict[int, Update]:
+def make_updates(
+    config: ConfigDict, model: Network, mesh: Mesh, *, resident_data: bool = False
+) -> dict[int, Update]:
     """The compiled updates of a recipe, by the scale of the step.
 
     A network that is told the scale has one for each; all others have one for all.
+
+    Args:
+        config: see configs/common.py.
+        model: its network.
+        mesh: the devices.
+        resident_data: whether the updates take what `resident.batches` yields, not batches.
     """
     optimizer = make_optimizer(config.optimizer, model)
     recipe = {
@@ -254,7 +272,11 @@ def make_updates(config: ConfigDict, model: Network, mesh: Mesh) -> dict[int, Up
                 weight=config.adversarial.weight,
                 **recipe,
             )
-        return compile_step(step, mesh, loss)
+        if not resident_data:
+            return compile_step(step, mesh, loss)
+        factor = 1 if model.takes_interpolated else (scale or config.data.scales[0])
+        step = resident.cut_in_step(step, config.data.lr_patch_size, factor)
+        return compile_step(step, mesh, loss, resident.SPECS)
 
     return {scale: compiled(model.call_scale(scale)) for scale in config.data.scales}
 

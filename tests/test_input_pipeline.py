@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.input_pipeline.measure import Work, check_equal_work, rates, work_of
-from sr_jax.data.pipeline import PatchSampler, symmetry
+from sr_jax.data.patches import PatchSampler, symmetry
 from sr_jax.data.sources import ImagePair
 
 

@@ -17,7 +17,8 @@ import jax
 import numpy as np
 import typer
 
-from sr_jax.data.pipeline import PatchSampler, batches, network_pair, symmetry
+from sr_jax.data.patches import PatchSampler, network_pair, symmetry
+from sr_jax.data.pipeline import batches
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
 from sr_jax.train import make_sampler
