@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from clu import metric_writers
-from clu.metric_writers import MultiWriter
+from clu.metrics import Average
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from rich.progress import (
@@ -39,6 +38,7 @@ from sr_jax.scoring import Loaded, score_image
 from sr_jax.sharding import StopRequest, fetch, make_mesh, replicated, sum_over_processes
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir, read_variables
+from sr_jax.training.events import EventWriter
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import AdversarialState, State, create_state
@@ -94,7 +94,7 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
 
     # ------------------------------------------------------------------------------------ loop
     first = jax.process_index() == 0
-    writer = metric_writers.create_default_writer(workdir) if first else MultiWriter([])
+    writer = EventWriter(workdir if first else None)
     writer.write_hparams(_flat(config))
     name = describe_model(model)[0]
     logging.info(
@@ -387,7 +387,10 @@ def average_finite(
                 f"step {checkpoints.latest_step()} in {workdir}. Lower optimizer.learning_rate or "
                 "set optimizer.clip, and run the same command to go on from there"
             )
-    means = {f"train/{name}": float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+    means = {}
+    for name in fetched[0]:
+        found = np.array([metrics[name] for metrics in fetched])
+        means[f"train/{name}"] = float(Average.from_model_output(found).compute())
     means["train/learning_rate"] = float(fetched[-1]["learning_rate"])
     return means
 
@@ -407,7 +410,7 @@ def validate(
 
     Returns:
         Means by scale, such as 'validation/psnr_x2' ('validation/bicubic_psnr_x2'), and pictures
-        (1, H, 3 * W, 3) uint8 of bicubic interpolation, the network and the original side by side.
+        (H, 3 * W, 3) uint8 of bicubic interpolation, the network and the original side by side.
     """
     kind = "validation/" if network else "validation/bicubic_"
     mine = range(jax.process_index(), len(images), jax.process_count())
@@ -420,7 +423,7 @@ def validate(
             if index in mine[:PICTURES]:
                 lr, hr = image.pair(scale)
                 panels = [_centre(panel) for panel in (imresize(lr, scale), result, hr)]
-                pictures[f"x{scale}/{image.name}"] = np.concatenate(panels, axis=1)[None]
+                pictures[f"x{scale}/{image.name}"] = np.concatenate(panels, axis=1)
     means: dict[str, float] = {}
     for scale, (psnr, ssim) in zip(scales, sum_over_processes(scores).mean(axis=1), strict=True):
         means |= {f"{kind}psnr_x{scale}": float(psnr), f"{kind}ssim_x{scale}": float(ssim)}

@@ -28,10 +28,15 @@ def batches(
         {'lr': inputs, 'hr': targets}, global arrays split by rows over the mesh.
 
     Raises:
-        ValueError: as `PatchSampler.rows`.
+        ValueError: as `PatchSampler.rows`, or there is no TensorFlow.
     """
-    import tensorflow as tf  # seconds to import, so only where training needs it
-
+    try:
+        import tensorflow as tf  # seconds to import, so only where training needs it
+    except ImportError as error:
+        raise ValueError(
+            f"patches are cut on the host by TensorFlow, which cannot be imported ({error}): "
+            "install it, or set data.placement to device"
+        ) from error
     tf.config.set_visible_devices([], "GPU")  # TensorFlow would take all of the GPUs' memory
     rows_here = sampler.batch_size // jax.process_count()
     first_row = jax.process_index() * rows_here
