@@ -1,4 +1,4 @@
-"""The goldens of tests/goldens: outputs of the official code in float64, on weights made by name."""
+"""The goldens of tests/goldens: the official code in float64, on weights made by name."""
 
 import hashlib
 import json

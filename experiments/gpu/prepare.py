@@ -56,7 +56,7 @@ def write(source: Path, target: Path) -> int:
     if source.suffix == ".webp":
         target.write_bytes(source.read_bytes())
     else:
-        Image.fromarray(pixels).save(target, lossless=True, quality=100, method=6)
+        Image.fromarray(pixels).save(target, lossless=True, quality=100, method=3)
     with Image.open(target) as image:
         if not np.array_equal(np.asarray(image.convert("RGB")), pixels):
             raise ValueError(f"{target} is not {source}, pixel by pixel")

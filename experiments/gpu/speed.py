@@ -1,4 +1,4 @@
-"""Forward passes and training steps of all networks, ours against plain PyTorch on the same card."""
+"""Forward passes and training steps, ours against plain PyTorch on the same card."""
 
 from typing import Any
 
@@ -51,15 +51,14 @@ def measure(item: str, options: dict[str, Any]) -> dict[str, Any]:
 
     network, *task, dtype = item.split()
     cell = _cell(network, " ".join(task), dtype, options["small"], Cell)
-    if torch.cuda.is_available():
+    on_card = torch.cuda.is_available()
+    if on_card:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     limits = Limits(options["budget"], options["compile_limit"])
     row = measure_row(cell, limits)
     row = _without_samples(row)
-    row["pytorch_peak_bytes"] = (
-        torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    )
+    row["pytorch_peak_bytes"] = torch.cuda.max_memory_allocated() if on_card else 0
     return row
 
 

@@ -1,4 +1,4 @@
-"""Trainings to their end on the card: VDSR by the paper's recipe, and EDSR-baseline as far as it gets.
+"""Trainings on the card: VDSR by the paper's recipe, EDSR-baseline as far as it gets.
 
 The child is told to end by SIGTERM, which its training takes as well: it saves a checkpoint, and
 what is there comes home.
