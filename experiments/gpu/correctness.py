@@ -129,6 +129,7 @@ def resume(scratch: Path) -> dict[str, Any]:
     }
     command = [sys.executable, "-m", "sr_jax.main", "--config=configs/edsr.py:smoke"]
     settings = ["--config.train.checkpoint_every=10", "--config.train.eval_every=20"]
+    settings.append("--config.data.placement=device")  # TensorFlow need not be there
 
     def train(workdir: Path, steps: int) -> None:
         subprocess.run(

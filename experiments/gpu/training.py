@@ -78,6 +78,7 @@ def train(workdir: Path, *arguments: str) -> dict[str, Any]:
     """Runs the training program; a stop on request is no failure."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "sr_jax.main", f"--workdir={workdir}", *arguments]
+    command.append("--config.data.placement=device")  # TensorFlow need not be there
     code = run(command, stopped=128 + signal.SIGTERM)
     steps = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")]
     return {
