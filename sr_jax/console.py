@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _TRACES = bool(os.environ.get("SR_JAX_TRACEBACK"))
-# Libraries tell every step of theirs; their warnings, and the metrics by clu, remain.
-_TOLD = re.compile(r"/(sr_jax|clu)/[^/]*(/[^/]*)?$")
+# Libraries tell every step of theirs; their warnings remain.
+_TOLD = re.compile(r"/sr_jax/[^/]*(/[^/]*)?$")
 
 
 def run(program: Callable[[], object]) -> None:

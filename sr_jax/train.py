@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from clu import metric_writers
-from clu.metric_writers import MultiWriter
+from clu.metrics import Average
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from rich.progress import (
@@ -28,8 +27,8 @@ from rich.progress import (
 )
 
 from sr_jax import weights
-from sr_jax.data import sources
-from sr_jax.data.pipeline import ImageCache, PatchSampler, batches
+from sr_jax.data import pipeline, resident, sources
+from sr_jax.data.patches import ImageCache, PatchSampler
 from sr_jax.data.sources import ImagePair
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import count_parameters, create_model, describe_model
@@ -39,6 +38,7 @@ from sr_jax.scoring import Loaded, score_image
 from sr_jax.sharding import StopRequest, fetch, make_mesh, replicated, sum_over_processes
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir, read_variables
+from sr_jax.training.events import EventWriter
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import AdversarialState, State, create_state
@@ -73,6 +73,7 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
 
     # ---------------------------------------------------------------------------------- images
     sampler = make_sampler(config, model)
+    images = resident.place(sampler, mesh, config.data.placement)
     validation = load_images(config, "validation")[: config.train.eval_images]
 
     # ------------------------------------------------------------------------ state and updates
@@ -89,11 +90,11 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
     else:
         state = make_state(config, model, mesh)
     start, stop = int(state.step), config.train.steps
-    updates = make_updates(config, model, mesh)
+    updates = make_updates(config, model, mesh, resident_data=images is not None)
 
     # ------------------------------------------------------------------------------------ loop
     first = jax.process_index() == 0
-    writer = metric_writers.create_default_writer(workdir) if first else MultiWriter([])
+    writer = EventWriter(workdir if first else None)
     writer.write_hparams(_flat(config))
     name = describe_model(model)[0]
     logging.info(
@@ -105,7 +106,11 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
         mesh.size,
         jax.process_count(),
     )
-    stream = batches(sampler, mesh, start, stop, threads=config.data.threads)
+    stream: Iterator[Any]
+    if images is None:
+        stream = pipeline.batches(sampler, mesh, start, stop, threads=config.data.threads)
+    else:
+        stream = resident.batches(sampler, images, mesh, start, stop)
     pending: list[Metrics] = []  # of the steps since the last log line, still on the devices
     if start == 0:  # also tells at once of a validation image that cannot be read
         for network in (None, (model, fetch(state.variables()))):
@@ -194,6 +199,11 @@ def check_recipe(config: ConfigDict, model: Network) -> None:
         )
     if config.train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("train.dtype float64 needs the environment variable JAX_ENABLE_X64=1")
+    if config.data.placement not in resident.PLACEMENTS:
+        raise ValueError(
+            f"data.placement is {config.data.placement!r}; known are "
+            f"{', '.join(resident.PLACEMENTS)}"
+        )
     if config.train.accumulate < 0 or config.data.batch_size % (config.train.accumulate or 1):
         raise ValueError(
             f"train.accumulate is {config.train.accumulate}, which does not divide data.batch_size "
@@ -221,10 +231,18 @@ def make_state(
     return AdversarialState(state, create(make_discriminator(config), seed=config.seed + 1))
 
 
-def make_updates(config: ConfigDict, model: Network, mesh: Mesh) -> dict[int, Update]:
+def make_updates(
+    config: ConfigDict, model: Network, mesh: Mesh, *, resident_data: bool = False
+) -> dict[int, Update]:
     """The compiled updates of a recipe, by the scale of the step.
 
     A network that is told the scale has one for each; all others have one for all.
+
+    Args:
+        config: see configs/common.py.
+        model: its network.
+        mesh: the devices.
+        resident_data: whether the updates take what `resident.batches` yields, not batches.
     """
     optimizer = make_optimizer(config.optimizer, model)
     recipe = {
@@ -254,7 +272,11 @@ def make_updates(config: ConfigDict, model: Network, mesh: Mesh) -> dict[int, Up
                 weight=config.adversarial.weight,
                 **recipe,
             )
-        return compile_step(step, mesh, loss)
+        if not resident_data:
+            return compile_step(step, mesh, loss)
+        factor = 1 if model.takes_interpolated else (scale or config.data.scales[0])
+        step = resident.cut_in_step(step, config.data.lr_patch_size, factor)
+        return compile_step(step, mesh, loss, resident.SPECS)
 
     return {scale: compiled(model.call_scale(scale)) for scale in config.data.scales}
 
@@ -365,7 +387,10 @@ def average_finite(
                 f"step {checkpoints.latest_step()} in {workdir}. Lower optimizer.learning_rate or "
                 "set optimizer.clip, and run the same command to go on from there"
             )
-    means = {f"train/{name}": float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+    means = {}
+    for name in fetched[0]:
+        found = np.array([metrics[name] for metrics in fetched])
+        means[f"train/{name}"] = float(Average.from_model_output(found).compute())
     means["train/learning_rate"] = float(fetched[-1]["learning_rate"])
     return means
 
@@ -385,7 +410,7 @@ def validate(
 
     Returns:
         Means by scale, such as 'validation/psnr_x2' ('validation/bicubic_psnr_x2'), and pictures
-        (1, H, 3 * W, 3) uint8 of bicubic interpolation, the network and the original side by side.
+        (H, 3 * W, 3) uint8 of bicubic interpolation, the network and the original side by side.
     """
     kind = "validation/" if network else "validation/bicubic_"
     mine = range(jax.process_index(), len(images), jax.process_count())
@@ -398,7 +423,7 @@ def validate(
             if index in mine[:PICTURES]:
                 lr, hr = image.pair(scale)
                 panels = [_centre(panel) for panel in (imresize(lr, scale), result, hr)]
-                pictures[f"x{scale}/{image.name}"] = np.concatenate(panels, axis=1)[None]
+                pictures[f"x{scale}/{image.name}"] = np.concatenate(panels, axis=1)
     means: dict[str, float] = {}
     for scale, (psnr, ssim) in zip(scales, sum_over_processes(scores).mean(axis=1), strict=True):
         means |= {f"{kind}psnr_x{scale}": float(psnr), f"{kind}ssim_x{scale}": float(ssim)}

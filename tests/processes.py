@@ -46,6 +46,12 @@ NETWORKS = {
         "--config.data.lr_patch_size=8",
         "--config.optimizer.learning_rate=1e-3",
     ),
+    "vdsr": (
+        "--config=configs/vdsr.py:",
+        "--config.model.depth=3",
+        "--config.model.n_feats=4",
+        "--config.data.lr_patch_size=12",
+    ),
     "srgan": (
         "--config=configs/srgan.py:mse",
         "--config.init_from=none",

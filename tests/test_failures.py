@@ -71,9 +71,10 @@ def test_files_of_all_kinds_are_trained_on_and_small_ones_named(folder, tmp_path
     assert told[0].endswith("kinds/small")
 
 
-@pytest.mark.parametrize("content", [b"", b"truncated"])
-def test_unreadable_image_ends_the_run_with_its_name(content, folder, tmp_path):
+@pytest.mark.parametrize(("content", "placement"), [(b"", "device"), (b"truncated", "host")])
+def test_unreadable_image_ends_the_run_with_its_name(content, placement, folder, tmp_path):
     path = folder / "train" / "03.png"
     path.write_bytes(path.read_bytes()[:2000] if content else b"")
-    run = Run(tmp_path / "run", "--config.train.steps=8", f"--config.data.path={folder}")
+    fields = {"train.steps": 8, "data.path": folder, "data.placement": placement}
+    run = Run(tmp_path / "run", *(f"--config.{name}={value}" for name, value in fields.items()))
     assert f"cannot read image {path}: " in run.error()

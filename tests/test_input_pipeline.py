@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.input_pipeline.measure import Work, check_equal_work, rates, work_of
-from sr_jax.data.pipeline import PatchSampler, symmetry
+from sr_jax.data.patches import PatchSampler, symmetry
 from sr_jax.data.sources import ImagePair
 
 
@@ -61,7 +61,8 @@ def test_other_work_is_refused() -> None:
         plain = work.batch(np.random.default_rng(0), 3)
         torch = tuple(array.transpose(0, 3, 1, 2) for array in plain)
         return {
-            "ours": lambda: {"lr": inputs, "hr": targets},
+            "host": lambda: {"lr": inputs, "hr": targets},
+            "device": lambda: {"lr": inputs, "hr": targets},
             "NumPy": lambda: tuple(array * np.float32(factor) for array in plain),
             "DataLoader": lambda: torch,
         }

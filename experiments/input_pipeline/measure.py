@@ -1,13 +1,16 @@
-"""How many patches a second the input pipeline delivers, beside plain NumPy and PyTorch.
+"""How many patches a second the input pipelines deliver, beside plain NumPy and PyTorch.
 
     python -m experiments.input_pipeline.measure [--seconds=2] [--rounds=3]
 
-All three crop patches of the same decoded images, flip and transpose them, and stack float32
-batches. Ours also moves them to the device, and draws example i of batch k by a seed of its own, so
-that training can resume; the others draw from one generator, in each worker.
+All crop patches of the same decoded images, flip and transpose them, and stack float32 batches.
+"host" and "device" are ours, by the names of `data.placement`. Both draw example i of batch k by a
+seed of its own, so that training can resume; the others draw from one generator, in each worker.
+"host" also moves the batches to the device. Of "device", which only draws on the host, the two
+parts are measured by themselves too: "plans" in the calling thread, and "cutting" on the device.
 """
 
 import importlib
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +19,19 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import numpy as np
 import typer
+from jax.sharding import Mesh
 
-from sr_jax.data.pipeline import PatchSampler, batches, network_pair, symmetry
+from sr_jax.data import pipeline, resident
+from sr_jax.data.patches import PatchSampler, network_pair, symmetry
 from sr_jax.models import create_model
 from sr_jax.sharding import make_mesh
 from sr_jax.train import make_sampler
 
 RECIPES = ("edsr:x2,baseline,photos", "srcnn:x2,photos", "vdsr:photos")
-AHEAD = 10  # batches thrown away when a pipeline's turn begins: more than any prepares ahead
+COLUMNS = ("host", "device", "plans", "cutting", "NumPy", "DataLoader")
+STEPS = 10**6  # more than any measurement takes
+AHEAD = 400  # batches thrown away when a pipeline's turn begins: more than any prepares ahead
+FAST_STEP = 2e-3  # seconds that an update may take on an accelerator
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -101,17 +109,47 @@ def data_loader(work: Work, batch_size: int, workers: int) -> Iterator[Any]:
     return iter(loader)
 
 
+class Counted(NamedTuple):
+    """What cutting needs of a training state."""
+
+    step: jax.Array
+
+
+def device_cutting(sampler: PatchSampler, mesh: Mesh) -> dict[str, Callable[[], Any]]:
+    """The batches of data placement "device", and its two parts."""
+    images = resident.place(sampler, mesh, "device")
+    assert images is not None  # as it was asked for
+    factor = 1 if sampler.interpolated else sampler.scales[0]
+    cut = jax.jit(
+        resident.cut_in_step(lambda state, batch, loss: batch, sampler.patch_size, factor)
+    )
+    stream = enumerate(resident.batches(sampler, images, mesh, 0, STEPS))
+    _, plan = next(stream)
+    planned, again = itertools.count(), itertools.cycle(range(plan["plan"].shape[0]))
+
+    def deliver() -> Any:
+        step, data = next(stream)
+        return jax.block_until_ready(cut(Counted(np.int32(step)), data, None))
+
+    return {
+        "device": deliver,
+        "plans": lambda: images.plan(sampler, next(planned), 0, sampler.batch_size),
+        "cutting": lambda: jax.block_until_ready(cut(Counted(np.int32(next(again))), plan, None)),
+    }
+
+
 def contenders(recipe: str) -> tuple[PatchSampler, dict[str, Callable[[], Any]]]:
     """The sampler of a recipe, and what delivers its next batch in each pipeline."""
     name, _, arguments = recipe.partition(":")
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
     sampler = make_sampler(config, create_model(**config.model))
     size, workers = config.data.batch_size, config.data.threads
-    work = work_of(sampler)
-    ours = batches(sampler, make_mesh(size), 0, 10**6, threads=workers)
+    work, mesh = work_of(sampler), make_mesh(size)
+    host = pipeline.batches(sampler, mesh, 0, STEPS, threads=workers)
     numpy, torch = plain_numpy(work, size), data_loader(work, size, workers)
     return sampler, {
-        "ours": lambda: jax.block_until_ready(next(ours)),
+        "host": lambda: jax.block_until_ready(next(host)),
+        **device_cutting(sampler, mesh),
         "NumPy": lambda: next(numpy),
         "DataLoader": lambda: next(torch),
     }
@@ -119,9 +157,11 @@ def contenders(recipe: str) -> tuple[PatchSampler, dict[str, Callable[[], Any]]]
 
 def check_equal_work(sampler: PatchSampler, deliver: dict[str, Callable[[], Any]]) -> None:
     """Raises ValueError if a pipeline delivers other shapes, or numbers of another range."""
-    ours = deliver["ours"]()
-    for name in ("NumPy", "DataLoader"):
-        for mine, theirs in zip((ours["lr"], ours["hr"]), deliver[name](), strict=True):
+    ours = deliver["host"]()
+    for name in ("device", "NumPy", "DataLoader"):
+        batch = deliver[name]()
+        pair = (batch["lr"], batch["hr"]) if name == "device" else batch
+        for mine, theirs in zip((ours["lr"], ours["hr"]), pair, strict=True):
             mine, theirs = np.asarray(mine), np.asarray(theirs)
             if name == "DataLoader":
                 theirs = theirs.transpose(0, 2, 3, 1)
@@ -155,20 +195,19 @@ def main(
 ) -> None:
     """Prints a table in Markdown: patches a second, median (min to max)."""
     lines = [
-        "| recipe | patch | ours | NumPy | DataLoader | ours over the better other |",
-        "|---|---|---|---|---|---|",
+        f"| recipe | patch | {' | '.join(COLUMNS)} | 2 ms steps need |",
+        f"|{'---|' * (len(COLUMNS) + 3)}",
     ]
     for recipe in RECIPES:
         sampler, deliver = contenders(recipe)
         check_equal_work(sampler, deliver)
         found = rates(deliver, sampler.batch_size, seconds, rounds)
-        medians = {name: statistics.median(values) for name, values in found.items()}
         cells = [
-            f"{medians[name]:.0f} ({min(values):.0f} to {max(values):.0f})"
-            for name, values in found.items()
+            f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+            for values in map(found.__getitem__, COLUMNS)
         ]
-        ratio = medians["ours"] / max(medians["NumPy"], medians["DataLoader"])
-        lines.append(f"| {recipe} | {sampler.patch_size} | {' | '.join(cells)} | {ratio:.2f} |")
+        need = sampler.batch_size / FAST_STEP
+        lines.append(f"| {recipe} | {sampler.patch_size} | {' | '.join(cells)} | {need:.0f} |")
     print("\n".join(lines))
 
 

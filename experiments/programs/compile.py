@@ -61,7 +61,8 @@ def mesh_of(platform: str, chips: int) -> Mesh:
         names = {1: "v5e:1x1", 4: "v5e:2x2", 16: "v5e:4x4", 256: "v5e:16x16"}
         if chips not in names:
             raise ValueError(f"{chips} chips: there are topologies of {', '.join(map(str, names))}")
-        topology = topologies.get_topology_desc(platform="tpu", topology_name=names[chips])
+        host = {"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {}
+        topology = topologies.get_topology_desc(platform="tpu", topology_name=names[chips], **host)
     return topologies.make_mesh(topology, (chips,), (BATCH_AXIS,))
 
 

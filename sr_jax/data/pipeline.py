@@ -1,203 +1,13 @@
-"""Training batches: aligned patches, drawn reproducibly, prepared by tf.data, moved to the devices.
+"""Training batches cut on the host by tf.data, and moved to the devices."""
 
-Every random choice is a function of the seed, the step and the row alone. So batch k is the same
-whatever ran before it and however many processes share it, and resuming needs no iterator state.
-"""
-
-import collections
-import functools
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sr_jax.data.degradation import downscale
-from sr_jax.data.sources import ImagePair
-from sr_jax.imaging.color import rgb_to_luma
-from sr_jax.imaging.files import to_float
-from sr_jax.imaging.resize import imresize
+from sr_jax.data.patches import PatchSampler
 from sr_jax.sharding import global_batch
-
-# First words of the seeds of the three families of random choices.
-_EPOCH, _STEP, _ROW = range(3)
-
-
-class ImageCache:
-    """Decoded images, the least recently used dropped once they take more than `max_bytes`."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._entries: collections.OrderedDict = collections.OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(
-        self, key: object, make: Callable[[], tuple[np.ndarray, ...]]
-    ) -> tuple[np.ndarray, ...]:
-        """The arrays kept under `key`, made (outside the lock) where they are not."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key]
-        arrays = make()
-        with self._lock:
-            if key not in self._entries:
-                self._entries[key] = arrays
-                self._bytes += _size(arrays)
-            while self._bytes > self._max_bytes:
-                _, dropped = self._entries.popitem(last=False)
-                self._bytes -= _size(dropped)
-        return arrays
-
-
-def _size(arrays: tuple[np.ndarray, ...]) -> int:
-    return sum(array.nbytes for array in arrays)
-
-
-@dataclass(frozen=True)
-class PatchSampler:
-    """Draws the training examples of every step.
-
-    Images are visited in a new random order each epoch; patches and symmetries are uniform.
-    Networks that take an interpolated image get one scale a row, all others one scale a step,
-    because there the scale decides the size of the target.
-
-    Attributes:
-        images: the training images.
-        scales: the scales that are drawn from, uniformly.
-        patch_size: side of the network's input patch: of the LR patch, or, for networks that take
-            an interpolated image, of the patch on the output grid.
-        batch_size: rows of the global batch.
-        seed: a non-negative integer.
-        n_colors: 3, or 1 for luma.
-        interpolated: whether the network takes an image that is already interpolated.
-        cache: decoded images.
-    """
-
-    images: Sequence[ImagePair]
-    scales: tuple[int, ...]
-    patch_size: int
-    batch_size: int
-    seed: int
-    n_colors: int = 3
-    interpolated: bool = False
-    cache: ImageCache = field(default_factory=lambda: ImageCache(2**30))
-
-    def scale(self, step: int) -> int:
-        """The scale of a step, for networks that have one scale a step."""
-        return int(np.random.default_rng((self.seed, _STEP, step)).choice(self.scales))
-
-    def smallest_side(self) -> int:
-        """What the shorter side of an HR image must have for a patch of any scale, in pixels."""
-        if not self.interpolated:
-            return self.patch_size * max(self.scales)
-        # Images are cropped to multiples of the scale.
-        return max(-(-self.patch_size // scale) * scale for scale in self.scales)
-
-    def rows(self, step: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows start..stop-1 of the global batch of a step.
-
-        Returns:
-            (inputs, targets), float32 in [0, 1] of shape (rows, p, p, n_colors) and
-            (rows, s * p, s * p, n_colors), s = 1 for an interpolated input.
-
-        Raises:
-            ValueError: an image cannot be read or is smaller than a patch; it is named.
-        """
-        examples = [self._example(step, row) for row in range(start, stop)]
-        inputs, targets = zip(*examples, strict=True)
-        return np.stack(inputs), np.stack(targets)
-
-    def _example(self, step: int, row: int) -> tuple[np.ndarray, np.ndarray]:
-        epoch, position = divmod(step * self.batch_size + row, len(self.images))
-        index = int(_permutation(self.seed, epoch, len(self.images))[position])
-        rng = np.random.default_rng((self.seed, _ROW, step, row))
-        scale = int(rng.choice(self.scales)) if self.interpolated else self.scale(step)
-        image = self.images[index]
-        make = functools.partial(network_pair, image, scale, self.n_colors, self.interpolated)
-        pair = self.cache.get((index, scale), make)
-        size = self.patch_size
-        room = np.array(pair[0].shape[:2]) - size
-        if min(room) < 0:
-            height, width = pair[0].shape[:2]
-            raise ValueError(
-                f"{image.name} is {height}x{width} pixels at the network's input (x{scale}), "
-                f"smaller than data.lr_patch_size {size}: remove it or choose a smaller patch"
-            )
-        top, left = rng.integers(0, room + 1)
-        flips = rng.integers(0, 2, size=3)
-        patches = []
-        for array, factor in zip(pair, (1, 1 if self.interpolated else scale), strict=True):
-            rows = slice(top * factor, (top + size) * factor)
-            columns = slice(left * factor, (left + size) * factor)
-            patches.append(_as_float(symmetry(array[rows, columns], flips)))
-        return patches[0], patches[1]
-
-
-def network_pair(
-    image: ImagePair, scale: int, n_colors: int = 3, interpolated: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads an image as the input and the target of a network.
-
-    For networks that take an interpolated image, the input is made from the HR image by the
-    protocol of SRCNN and VDSR: RGB/255 -> luma -> bicubic down -> bicubic up, all in double
-    precision and nowhere rounded to 8 bit (`generate_test_mat.m` of twtygqyy/pytorch-vdsr). An
-    LR image that the data set brings is used instead where there is one, and interpolated.
-
-    Args:
-        image: where the images are read from.
-        scale: one of `image.scales`.
-        n_colors: 3 for RGB, or 1 for BT.601 luma.
-        interpolated: whether the network takes an image interpolated to the output grid.
-
-    Returns:
-        `(input, target)` of shapes `(h, w, n_colors)` and `(scale * h, scale * w, n_colors)`,
-        or both the latter if `interpolated`. RGB that is not interpolated is uint8 as it was read;
-        everything else is float32, in [0, 1] (RGB) or [16/255, 235/255] (luma), which an
-        interpolated input may overshoot a little.
-
-    Raises:
-        ValueError: if `n_colors` is neither 1 nor 3; otherwise as `ImagePair.pair`.
-    """
-    if n_colors not in (1, 3):
-        raise ValueError(f"n_colors is {n_colors}, expected 3 (RGB) or 1 (luma)")
-    if interpolated and scale in image.scales and scale not in image.read_lr:
-        target = _in_double(image.hr(scale), n_colors)
-        lr = downscale(target, scale)
-    else:
-        lr, target = image.pair(scale)
-        if n_colors == 3 and not interpolated:
-            return lr, target
-        lr, target = _in_double(lr, n_colors), _in_double(target, n_colors)
-    if interpolated:
-        lr = imresize(lr, size=target.shape[:2])
-    return lr.astype(np.float32), target.astype(np.float32)
-
-
-def _in_double(rgb: np.ndarray, n_colors: int) -> np.ndarray:
-    image = to_float(rgb, np.float64)
-    return rgb_to_luma(image) if n_colors == 1 else image
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    return np.random.default_rng((seed, _EPOCH, epoch)).permutation(length)
-
-
-def symmetry(patch: np.ndarray, flips: Sequence[int] | np.ndarray) -> np.ndarray:
-    """One of the 8 symmetries of the square: flip the rows, flip the columns, transpose."""
-    if flips[0]:
-        patch = patch[::-1]
-    if flips[1]:
-        patch = patch[:, ::-1]
-    return patch.swapaxes(0, 1) if flips[2] else patch
-
-
-def _as_float(patch: np.ndarray) -> np.ndarray:
-    return patch.astype(np.float32) / np.float32(255) if patch.dtype == np.uint8 else patch
 
 
 def batches(
@@ -218,10 +28,15 @@ def batches(
         {'lr': inputs, 'hr': targets}, global arrays split by rows over the mesh.
 
     Raises:
-        ValueError: as `PatchSampler.rows`.
+        ValueError: as `PatchSampler.rows`, or there is no TensorFlow.
     """
-    import tensorflow as tf  # seconds to import, so only where training needs it
-
+    try:
+        import tensorflow as tf  # seconds to import, so only where training needs it
+    except ImportError as error:
+        raise ValueError(
+            f"patches are cut on the host by TensorFlow, which cannot be imported ({error}): "
+            "install it, or set data.placement to device"
+        ) from error
     tf.config.set_visible_devices([], "GPU")  # TensorFlow would take all of the GPUs' memory
     rows_here = sampler.batch_size // jax.process_count()
     first_row = jax.process_index() * rows_here

@@ -5,11 +5,9 @@ import itertools
 import logging
 import struct
 import warnings
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -18,6 +16,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from sr_jax.imaging import profiles
+
+if TYPE_CHECKING:
+    import tifffile
 
 # What the decoders log of odd files would, with no logging set up, be printed between the lines
 # of a command; what matters of it is raised as well.
@@ -75,6 +76,8 @@ def decode_size(stream: BinaryIO) -> tuple[int, int]:
     kind = _kind(stream.read(12))
     stream.seek(0)
     if kind is TiffImageFile:
+        import tifffile  # imports imagecodecs, which is large
+
         with tifffile.TiffFile(stream) as tiff:
             width, height = tiff.pages.first.imagewidth, tiff.pages.first.imagelength
     else:
@@ -142,6 +145,8 @@ def _decode_png(data: bytes) -> Picture:
     if depth != 16:
         return _decode_with_pillow(image)
     # Pillow would cut the samples of 16-bit RGB to 8 bits without a word.
+    import imagecodecs  # large, and only needed for these files
+
     _check_pixels(width, height)
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))
@@ -150,6 +155,8 @@ def _decode_png(data: bytes) -> Picture:
 
 
 def _decode_tiff(data: bytes) -> Picture:
+    import tifffile
+
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages.first
         _check_pixels(page.imagewidth, page.imagelength)
@@ -173,8 +180,10 @@ def _decode_tiff(data: bytes) -> Picture:
         return Picture(_arrange_tiff(page), page.tags.valueof(_TIFF_PROFILE))
 
 
-def _arrange_tiff(page: tifffile.TiffPage) -> np.ndarray:
+def _arrange_tiff(page: "tifffile.TiffPage") -> np.ndarray:
     """A 16-bit page as (H, W) or (H, W, C), upright, alpha last if there is one."""
+    import tifffile
+
     photometric = tifffile.PHOTOMETRIC
     known = (photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB)
     if page.photometric not in known or page.axes not in ("YX", "YXS", "SYX"):

@@ -4,9 +4,7 @@ import io
 import struct
 import zlib
 
-import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image
 
 from sr_jax.imaging import profiles
@@ -60,12 +58,16 @@ def encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
 
 def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
     if kind == "PNG":
+        import imagecodecs  # large, and only needed for these files
+
         content = bytes(imagecodecs.png_encode(image))
         if icc_profile is None:
             return content
         return content[:_PNG_HEAD] + _png_profile(icc_profile) + content[_PNG_HEAD:]
     stream = io.BytesIO()
     if kind == "TIFF":
+        import tifffile
+
         channels = 1 if image.ndim == 2 else image.shape[2]
         tifffile.imwrite(
             stream,

@@ -117,7 +117,7 @@ def write_image(
         raise ValueError(f"cannot write image {path}: it is a folder")
     try:
         content = encode(image, kind, icc_profile)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise ValueError(f"cannot write image {path}: {error}") from error
     write_bytes(path, content)
 
@@ -267,6 +267,8 @@ def _open(path: Path) -> Iterator[BinaryIO]:
             reason = "no such file"
         elif isinstance(error, OSError) and error.strerror:
             reason = error.strerror
+        elif isinstance(error, ImportError):
+            reason = f"files of this kind need {error.name}: run `pip install {error.name}`"
         elif not isinstance(error, ValueError):
             reason = f"corrupt or truncated ({reason})"
         raise ValueError(f"cannot read image {path}: {reason}") from error

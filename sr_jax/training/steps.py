@@ -1,5 +1,6 @@
 """The update of every network that is trained on pixels: a pure function of state and batch."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sr_jax.models.network import Network
 from sr_jax.ops.devices import BATCH_AXIS, mean_over_devices
 from sr_jax.ops.target import platform, rematerialisation
-from sr_jax.sharding import compiler_options, replicated, split_rows
+from sr_jax.sharding import compiler_options, replicated
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
 
@@ -84,29 +85,33 @@ def make_train_step(
     return step
 
 
-def compile_step(step: Callable[..., Any], mesh: Mesh, loss: Loss) -> Callable[..., Any]:
+def compile_step(
+    step: Callable[..., Any], mesh: Mesh, loss: Loss, specs: Any = PartitionSpec(BATCH_AXIS)
+) -> Callable[..., Any]:
     """Compiles an update for a mesh: data parallel, the state replicated.
 
     Args:
         step: a function (state, batch, loss) -> (state, metrics).
         mesh: the devices that share the batch.
         loss: passed to every call; its arrays are arguments of the compiled function.
+        specs: how the devices share the batch, one for all of its arrays or one for each.
 
     Returns:
         A function (state, batch) -> (state, metrics). The state given to it is donated: use the
         one that it returns.
     """
     everywhere = replicated(mesh)
+    shardings = jax.tree.map(functools.partial(NamedSharding, mesh), specs)
     if mesh.size > 1:
-        whole, part = PartitionSpec(), PartitionSpec(BATCH_AXIS)
+        whole = PartitionSpec()
         # Unchecked: the check would have JAX sum the gradients of parameters that a loop uses
         # several times once a round, in place of `mean_over_devices` once a step.
         step = jax.shard_map(
-            step, mesh=mesh, in_specs=(whole, part, whole), out_specs=whole, check_vma=False
+            step, mesh=mesh, in_specs=(whole, specs, whole), out_specs=whole, check_vma=False
         )
     compiled = jax.jit(
         step,
-        in_shardings=(everywhere, split_rows(mesh), everywhere),
+        in_shardings=(everywhere, shardings, everywhere),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
         compiler_options=compiler_options(),

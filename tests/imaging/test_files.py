@@ -737,3 +737,26 @@ def test_imports_are_light() -> None:
         "sys.exit(bool({'jax', 'tensorflow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
+def test_8_bit_files_are_read_without_imagecodecs(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"image{suffix}"
+    write_image(path, noise((13, 17, 3)))
+    expected = read_image(path)
+    for module in [name for name in sys.modules if name.partition(".")[0] == "imagecodecs"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)  # importing it fails
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_missing_imagecodecs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep.png"
+    write_image(path, noise((13, 17, 3)).astype(np.uint16))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ValueError, match=r"^cannot read image .*deep.png: .* imagecodecs: run"):
+        read_image(path)
+    with pytest.raises(ValueError, match=r"^cannot write image .*deep.png: .* imagecodecs"):
+        write_image(path, noise((13, 17, 3)))

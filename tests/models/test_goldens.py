@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.goldens import CASES, nhwc, relative_error
 from sr_jax import sharding
 from sr_jax.interop.torch import from_torch
 from sr_jax.models import describe_model, forward
@@ -27,31 +28,8 @@ from sr_jax.ops import attention, channels
 HWIO = (2, 3, 1, 0)
 MOVES = 16
 
-# Case -> the architecture that its tensors are recognised as.
-CASES = {
-    "srcnn_915_y": "srcnn_915",
-    "vdsr_y_nobias": "vdsr_nobias",
-    "vdsr_y_bias": "vdsr",
-    "srresnet_x4": "srresnet",
-    "srgan_disc": "srgan_discriminator",
-    "edsr_baseline_x2": "edsr_baseline",
-    "edsr_full_x4": "edsr",
-    "mdsr_full_x2": "mdsr",
-    "rcan_x4": "rcan",
-    "san_x4": "san",
-    "csnln_x2": "csnln",
-}
 # Under x64 as well in the quick tests; the others are slow there.
 SHALLOW = ("srcnn_915_y", "vdsr_y_nobias")
-
-
-def relative_error(value: Any, reference: np.ndarray) -> float:
-    difference = np.asarray(value, np.float64) - reference
-    return float(np.linalg.norm(difference) / np.linalg.norm(np.asarray(reference, np.float64)))
-
-
-def nhwc(array: np.ndarray) -> np.ndarray:
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array  # logits stay
 
 
 def loss_gradients(model, target, white, **call):

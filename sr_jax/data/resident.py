@@ -1,0 +1,322 @@
+"""Training images on the devices: decoded once, kept there whole, cut inside the jitted step.
+
+The host only draws which patch is which row (`sr_jax.data.patches`), some hundred steps ahead.
+Batch k is bit for bit that of `sr_jax.data.pipeline`.
+
+On the devices the images of a kind, network inputs or targets, lie one after the other, row by row,
+in one flat array a colour channel. A row of a patch is then a run of such an array. One array of
+pixels of three bytes would be padded to many times its size on a TPU.
+"""
+
+import collections
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rich.progress import Progress
+
+from sr_jax.data.patches import PatchSampler, network_images
+from sr_jax.data.sources import ImagePair
+from sr_jax.sharding import BATCH_AXIS, all_agree, replicated
+
+PLACEMENTS = ("auto", "host", "device")
+
+# What a jitted step takes in place of a batch, and how the devices share it: see `batches`.
+SPECS = {
+    "images": PartitionSpec(),
+    "plan": PartitionSpec(None, BATCH_AXIS),
+    "first": PartitionSpec(),
+}
+
+# Of a device's memory that `auto` gives to the images; the step takes the rest.
+_SHARE = 0.25
+# Starts of runs are uint32.
+_MAX_PIXELS = 2**32 - 1
+# A plan goes to the devices in chunks of so many steps, of which so many are drawn ahead.
+_CHUNK = 64
+_AHEAD = 4
+_PATIENCE = 5.0  # seconds, after which loading shows a bar
+
+# A byte as a float32: XLA may turn a division by 255 into a multiplication, which rounds otherwise.
+_TO_FLOAT = np.arange(256).astype(np.float32) / np.float32(255)
+
+Channels = tuple[jax.Array, ...]
+
+
+class _Place(NamedTuple):
+    """Where an image begins in the flat arrays of its kind, in pixels, and its sides."""
+
+    start: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ResidentImages:
+    """The training images of a sampler, on every device of a mesh.
+
+    Attributes:
+        channels: "lr", the networks' inputs of all scales, and "hr", the targets: one flat array a
+            colour channel, uint8 as read or float32 as `network_pair` makes it.
+        inputs: (place among the sampler's images, scale) -> place of that input in "lr".
+        targets: places in "hr", one an image.
+    """
+
+    channels: dict[str, Channels]
+    inputs: dict[tuple[int, int], _Place]
+    targets: Sequence[_Place]
+
+    def plan(self, sampler: PatchSampler, step: int, start: int, stop: int) -> np.ndarray:
+        """Where the patches of rows start..stop-1 of a step lie.
+
+        Returns:
+            uint32 (rows, 5): first pixel and width of the input's image, first pixel and width of
+            the target's, and the three flips as bits.
+
+        Raises:
+            ValueError: an image is smaller than a patch; it is named.
+        """
+
+        def size_of(index: int, scale: int) -> tuple[int, int]:
+            return self.inputs[index, scale][1:]
+
+        rows = []
+        for row in range(start, stop):
+            index, scale, top, left, flips = sampler.draw(step, row, size_of)
+            lr, hr = self.inputs[index, scale], self.targets[index]
+            factor = 1 if sampler.interpolated else scale
+            rows.append(
+                (
+                    lr.start + top * lr.width + left,
+                    lr.width,
+                    hr.start + factor * (top * hr.width + left),
+                    hr.width,
+                    flips[0] + 2 * flips[1] + 4 * flips[2],
+                )
+            )
+        return np.array(rows, np.uint32)
+
+
+def place(sampler: PatchSampler, mesh: Mesh, placement: str) -> ResidentImages | None:
+    """Reads the training images onto the devices where a recipe wants them there.
+
+    `auto` wants them on accelerators that tell how much memory they have, if they take no more
+    than a quarter of it. Every process must call.
+
+    Args:
+        sampler: has the images.
+        mesh: the devices; each gets all images.
+        placement: one of `PLACEMENTS`.
+
+    Returns:
+        The images, or None where the host shall cut the patches.
+
+    Raises:
+        ValueError: an image cannot be read, or `device` was asked for and they do not fit.
+    """
+    stats = jax.local_devices()[0].memory_stats() or {}
+    memory = stats.get("bytes_limit", 0)
+    accelerator = jax.default_backend() != "cpu"
+    if placement == "host" or (placement == "auto" and not (accelerator and memory)):
+        return None
+    limit = memory * (_SHARE if placement == "auto" else 1.0) if memory else float("inf")
+    arrays = _read(sampler, limit)
+    if all_agree(arrays is not None) and arrays is not None:
+        return _pack(sampler, mesh, *arrays)
+    told = f"the decoded training images take more than {limit / 1e9:.3g} GB or 2**32 pixels"
+    if placement == "device":
+        raise ValueError(
+            f"data.placement is device, but {told}, what a device can keep: set it to host"
+        )
+    logging.info("%s: patches are cut on the host", told)
+    return None
+
+
+def _read(
+    sampler: PatchSampler, max_bytes: float
+) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """The inputs of all images and scales, and the targets; None if they are too large."""
+
+    def read(image: ImagePair) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        return network_images(image, sampler.scales, sampler.n_colors, sampler.interpolated)
+
+    lr: list[np.ndarray] = []
+    hr: list[np.ndarray] = []
+    size = 0
+    with ThreadPoolExecutor() as threads:
+        for inputs, target in _shown(threads.map(read, sampler.images), len(sampler.images)):
+            lr += inputs
+            hr.append(target)
+            size += sum(array.nbytes for array in (*inputs, target))
+            if size > max_bytes or any(_pixels(arrays) > _MAX_PIXELS for arrays in (lr, hr)):
+                threads.shutdown(cancel_futures=True)
+                return None
+    return lr, hr
+
+
+def _shown(images: Iterable[Any], total: int) -> Iterator[Any]:
+    """Passes on what it gets, with a bar once that takes long."""
+    began = time.perf_counter()
+    bar = Progress(transient=True, disable=jax.process_index() > 0)
+    task = bar.add_task("reading images", total=total)
+    try:
+        for image in images:
+            yield image
+            bar.advance(task)
+            if time.perf_counter() - began > _PATIENCE:
+                bar.start()
+    finally:
+        bar.stop()
+
+
+def _pixels(arrays: Sequence[np.ndarray]) -> int:
+    return sum(array.shape[0] * array.shape[1] for array in arrays)
+
+
+def _pack(
+    sampler: PatchSampler, mesh: Mesh, lr: list[np.ndarray], hr: list[np.ndarray]
+) -> ResidentImages:
+    keys = [(index, scale) for index in range(len(hr)) for scale in sampler.scales]
+    inputs = dict(zip(keys, _places(lr), strict=True))
+    channels = {"lr": _flat_channels(mesh, lr), "hr": _flat_channels(mesh, hr)}
+    return ResidentImages(channels, inputs, _places(hr))
+
+
+def _places(arrays: Sequence[np.ndarray]) -> list[_Place]:
+    places, start = [], 0
+    for array in arrays:
+        height, width = array.shape[:2]
+        places.append(_Place(start, height, width))
+        start += height * width
+    return places
+
+
+def _flat_channels(mesh: Mesh, arrays: Sequence[np.ndarray]) -> Channels:
+    """One after the other, so that the host holds one more copy of one channel only."""
+    return tuple(
+        _on_every_device(mesh, np.concatenate([array[..., channel].ravel() for array in arrays]))
+        for channel in range(arrays[0].shape[2])
+    )
+
+
+def _on_every_device(mesh: Mesh, value: np.ndarray) -> jax.Array:
+    # device_put would compare the values of all processes, which takes a broadcast of the data set.
+    return jax.make_array_from_callback(value.shape, replicated(mesh), lambda _: value)
+
+
+def batches(
+    sampler: PatchSampler, images: ResidentImages, mesh: Mesh, start: int, stop: int
+) -> Iterator[dict[str, Any]]:
+    """What the steps start..stop-1 cut their batches from, drawn ahead in a thread.
+
+    Every process draws its own rows only.
+
+    Args:
+        sampler: what to draw.
+        images: its images.
+        mesh: the devices that share each batch.
+        start, stop: the steps.
+
+    Yields:
+        Arguments of a step made by `cut_in_step`: {"images": the images, "plan": `plan` of some
+        steps, (steps, rows, 5), "first": the first of these steps}.
+
+    Raises:
+        ValueError: as `ResidentImages.plan`.
+    """
+    rows_here = sampler.batch_size // jax.process_count()
+    first_row = jax.process_index() * rows_here
+    rows = NamedSharding(mesh, SPECS["plan"])
+
+    def draw(first: int) -> dict[str, Any]:
+        plan = np.zeros((_CHUNK, rows_here, 5), np.uint32)
+        for step in range(first, min(first + _CHUNK, stop)):
+            plan[step - first] = images.plan(sampler, step, first_row, first_row + rows_here)
+        return {
+            "images": images.channels,
+            "plan": jax.make_array_from_process_local_data(rows, plan),
+            "first": _on_every_device(mesh, np.asarray(first, np.int32)),
+        }
+
+    chunks = range(start, stop, _CHUNK)
+    waiting = collections.deque(chunks)
+    ahead: collections.deque[Future[dict[str, Any]]] = collections.deque()
+    with ThreadPoolExecutor(1) as thread:
+        for first in chunks:
+            while waiting and len(ahead) <= _AHEAD:
+                ahead.append(thread.submit(draw, waiting.popleft()))
+            chunk = ahead.popleft().result()
+            for _ in range(first, min(first + _CHUNK, stop)):
+                yield chunk
+
+
+def cut_in_step(
+    step: Callable[..., Any], patch_size: int, factor: int
+) -> Callable[[Any, dict[str, Any], Any], Any]:
+    """Puts the cutting of a batch in front of an update.
+
+    Args:
+        step: a function (state, {'lr', 'hr'}, loss) -> (state, metrics); `state.step` counts the
+            updates done.
+        patch_size: side of the input patch.
+        factor: target pixels of an input pixel along a side.
+
+    Returns:
+        A function (state, what `batches` yields, loss) -> (state, metrics).
+    """
+
+    def cut_and_step(state: Any, data: dict[str, Any], loss: Any) -> Any:
+        rows = jax.lax.dynamic_index_in_dim(
+            data["plan"], state.step - data["first"], keepdims=False
+        )
+        flips = (rows[:, 4:] >> np.arange(3, dtype=np.uint32)) & 1 == 1
+        batch = {
+            "lr": _cut(data["images"]["lr"], rows[:, 0], rows[:, 1], flips, patch_size),
+            "hr": _cut(data["images"]["hr"], rows[:, 2], rows[:, 3], flips, patch_size * factor),
+        }
+        # So that the step is compiled as it is for batches from the host.
+        return step(state, jax.lax.optimization_barrier(batch), loss)
+
+    return cut_and_step
+
+
+def _cut(
+    channels: Channels, starts: jax.Array, widths: jax.Array, flips: jax.Array, size: int
+) -> jax.Array:
+    """Patches (rows, size, size, C), float32, of images of these widths.
+
+    `sr_jax.data.patches.symmetry` in the same order: rows are flipped by reading them from the
+    last on, columns and axes once the patch is cut.
+    """
+    line = jnp.arange(size, dtype=jnp.uint32)
+    lines = jnp.where(flips[:, :1], size - 1 - line, line)
+    runs = starts[:, None] + lines * widths[:, None]
+    one_run = jax.lax.GatherDimensionNumbers(
+        offset_dims=(2,), collapsed_slice_dims=(), start_index_map=(0,)
+    )
+    patches = jnp.stack(
+        [
+            jax.lax.gather(
+                channel,
+                runs[..., None],
+                one_run,
+                (size,),
+                mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+            )
+            for channel in channels
+        ],
+        axis=-1,
+    )
+    flip_columns, transpose = flips[:, 1, None, None, None], flips[:, 2, None, None, None]
+    patches = jnp.where(flip_columns, patches[:, :, ::-1], patches)
+    patches = jnp.where(transpose, patches.swapaxes(1, 2), patches)
+    if patches.dtype != np.uint8:
+        return patches
+    return jnp.asarray(_TO_FLOAT).at[patches.astype(jnp.int32)].get(mode="promise_in_bounds")
