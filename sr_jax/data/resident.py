@@ -4,8 +4,8 @@ The host only draws which patch is which row (`sr_jax.data.patches`), hundreds o
 Batch k is bit for bit that of `sr_jax.data.pipeline`.
 
 On the devices the images of a kind, network inputs or targets, lie one after the other, row by row,
-in one flat array a colour channel. A row of a patch is then a run of such an array. One array of
-pixels of three bytes would be padded to many times its size on a TPU.
+in one flat array a colour channel. A row of a patch is then a run of such an array. (One array
+of pixels, three bytes each, would take a third more on a TPU, which pads them to four.)
 """
 
 import time
