@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sr_jax.models import create_model, describe_model
+from sr_jax.models import create_model
 
 
 def get_defaults() -> ConfigDict:
@@ -83,7 +83,7 @@ def get_defaults() -> ConfigDict:
 
 def model_fields(name: str, **hyperparameters: Any) -> ConfigDict:
     """The section `model`: an architecture by name, with all of its hyper-parameters spelt out."""
-    _, fields = describe_model(create_model(name, **hyperparameters))
+    fields = create_model(name, allow=(name,), **hyperparameters).hyperparameters
     return ConfigDict({"name": name} | {k: v for k, v in fields.items() if v is not None})
 
 

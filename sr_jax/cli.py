@@ -24,9 +24,8 @@ def models() -> None:
     import rich
     import rich.table
 
-    from sr_jax.models import ARCHITECTURES, count_parameters, create_model, network_scales
+    from sr_jax.models import ARCHITECTURES, count_parameters, create_model
     from sr_jax.models import multiply_adds as count_multiply_adds
-    from sr_jax.models import receptive_radius as radius_of
     from sr_jax.weights import variable_shapes
 
     table = rich.table.Table()
@@ -36,9 +35,9 @@ def models() -> None:
         )
     for name in ARCHITECTURES:
         model = create_model(name)
-        scales = network_scales(model)
+        scales = model.known_scales
         channels = "luma" if model.n_colors == 1 else "RGB"
-        radius, cost = radius_of(model), "-"
+        radius, cost = model.receptive_radius, "-"
         if scales != ():
             scale = scales[0] if scales else 1
             total = count_multiply_adds(model, 720 // scale, 1280 // scale, scale)

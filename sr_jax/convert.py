@@ -20,6 +20,8 @@ from sr_jax.console import run
 if TYPE_CHECKING:
     import numpy as np
 
+    from sr_jax.models.network import Network
+
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
 Checkpoint = tuple[Mapping[str, Any], dict[str, Any]]  # tensors; what the format implies
@@ -129,7 +131,7 @@ def _print(report: dict[str, str]) -> None:
             print(f"{label:<13} {text}")
 
 
-def parse_settings(network: type, settings: list[str]) -> dict[str, Any]:
+def parse_settings(network: type["Network"], settings: list[str]) -> dict[str, Any]:
     """Hyper-parameters of a network from `field=value` texts, typed as the network's fields.
 
     Args:
@@ -142,9 +144,7 @@ def parse_settings(network: type, settings: list[str]) -> dict[str, Any]:
     hints = {
         name: hint
         for name, hint in typing.get_type_hints(network).items()
-        if name in getattr(network, "__dataclass_fields__", {})
-        and name not in ("parent", "name")
-        and typing.get_origin(hint) is not typing.ClassVar
+        if name in network.field_names()
     }
     pairs = [setting.partition("=") for setting in settings]
     wrong = [field for field, equals, _ in pairs if not equals]

@@ -19,7 +19,7 @@ from sr_jax.scoring import (
     BICUBIC,
     Contender,
     Datasets,
-    Network,
+    Loaded,
     Score,
     group_scores,
     list_contenders,
@@ -190,6 +190,10 @@ def evaluate(
             help="What to call the network in rows and published tables. Default: its architecture."
         ),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
+    ] = None,
     tile: Annotated[
         str | None,
         typer.Option(
@@ -232,7 +236,6 @@ def evaluate(
     from sr_jax.imaging.files import write_image
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_scale
-    from sr_jax.models import network_scales
 
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
@@ -240,9 +243,9 @@ def evaluate(
     )
     contenders = [BICUBIC]
     if model != BICUBIC.method:
-        network: Network = weights.load(weights.find(model))
+        network: Loaded = weights.load(weights.find(model), allow=allow or ())
         contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
-        asked = scale or network_scales(network[0]) or (None,)
+        asked = scale or network[0].known_scales or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]
     elif name or ensemble or comparison:
         raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")

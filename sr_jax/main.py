@@ -41,7 +41,7 @@ def main(_: object) -> None:
     if MODE.value == "train":
         train(config, workdir, profile=PROFILE.value)
         return
-    contenders = list_contenders(weights.load(weights.find(workdir)))
+    contenders = list_contenders(weights.load(weights.find(workdir), allow=(config.model.name,)))
     validation = load_images(config, "validation")
     source, scales = config.data.source, config.data.scales
     scores = [score for score, *_ in score_all({source: validation}, scales, contenders)]

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sr_jax.console import image_progress
 
 if TYPE_CHECKING:
-    import flax.linen as nn
     import numpy as np
 
     from sr_jax.data.sources import ImagePair
     from sr_jax.inference.settings import Settings
+    from sr_jax.models.network import Network
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
-Network = tuple["nn.Module", Any]  # a model and its variables
+Loaded = tuple["Network", Any]  # a model and its variables
 Datasets = Mapping[str, Sequence["ImagePair"]]  # name -> images
 
 
@@ -42,7 +42,7 @@ class Contender(NamedTuple):
     """
 
     method: str
-    network: Network | None = None
+    network: Loaded | None = None
     settings: "Settings | None" = None
     known_as: str | None = None
 
@@ -54,7 +54,7 @@ _SIZES = ("n_feats", "n_resblocks", "n_resgroups", "depth", "kernel_sizes", "red
 
 
 def list_contenders(
-    network: Network,
+    network: Loaded,
     settings: "Settings | None" = None,
     *,
     name: str | None = None,
@@ -73,15 +73,16 @@ def list_contenders(
         ValueError: a name that cannot be a file's or is bicubic's.
     """
     from sr_jax.inference.settings import Settings
-    from sr_jax.models import create_model, describe_model
+    from sr_jax.models import ARCHITECTURES, create_model, describe_model
 
     settings = settings or Settings()
     known_as = name
     if name is None:
         name, fields = describe_model(network[0])
-        _, usual = describe_model(create_model(name))
+        usual = create_model(name if name in ARCHITECTURES else type(network[0])).hyperparameters
         if all(fields[size] == usual[size] for size in _SIZES if size in fields):
             known_as = name
+        name = name.rpartition(":")[2].lower() if ":" in name else name  # of one outside sr_jax
     elif not name or "/" in name or name == BICUBIC.method:
         raise ValueError(f"--name {name!r}: expected a name without '/' that is not 'bicubic'")
     contenders = [BICUBIC, Contender(name, network, settings, known_as)]
@@ -122,7 +123,7 @@ def score_all(
 def score_image(
     pair: "ImagePair",
     scale: int,
-    network: Network | None,
+    network: Loaded | None,
     *,
     round_luma: bool = False,
     settings: "Settings | None" = None,
@@ -174,7 +175,7 @@ def score_image(
 
 
 def _score_luma(
-    pair: "ImagePair", scale: int, network: Network | None, settings: "Settings | None"
+    pair: "ImagePair", scale: int, network: Loaded | None, settings: "Settings | None"
 ) -> tuple[float, float, "np.ndarray"]:
     """Scores as the papers of SRCNN and VDSR do; the chroma of the image is interpolated."""
     import numpy as np

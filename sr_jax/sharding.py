@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-BATCH_AXIS = "batch"
+from sr_jax.ops.devices import BATCH_AXIS
 
 
 def initialize(
@@ -139,20 +139,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_rows(mesh: Mesh) -> NamedSharding:
     """The leading axis split over all devices."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXIS))
-
-
-def sharing_devices() -> int:
-    """How many devices share the batch whose rows this code computes on.
-
-    1 but under `jax.shard_map`, or `jax.pmap`, over the axis `BATCH_AXIS`.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    return mesh.shape[BATCH_AXIS] if BATCH_AXIS in mesh.manual_axes else 1
-
-
-def mean_over_devices(tree: Any) -> Any:
-    """The means of values that all devices which share a batch have computed from their rows."""
-    return tree if sharing_devices() == 1 else jax.lax.pmean(tree, BATCH_AXIS)
 
 
 def global_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:

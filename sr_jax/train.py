@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -32,9 +31,10 @@ from sr_jax.data import pipeline, resident, sources
 from sr_jax.data.patches import ImageCache, PatchSampler
 from sr_jax.data.sources import ImagePair
 from sr_jax.imaging.resize import imresize
-from sr_jax.models import count_parameters, create_model, describe_model, network_scales
+from sr_jax.models import count_parameters, create_model, describe_model
+from sr_jax.models.network import Network
 from sr_jax.perceptual import FEATURE_LOSSES, feature_loss
-from sr_jax.scoring import Network, score_image
+from sr_jax.scoring import Loaded, score_image
 from sr_jax.sharding import StopRequest, fetch, make_mesh, replicated, sum_over_processes
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir, read_variables
@@ -65,7 +65,8 @@ def train(config: ConfigDict, workdir: Path, *, profile: bool = False) -> None:
         SystemExit: SIGTERM or SIGINT came: a checkpoint is saved, the code is 128 + the signal.
     """
     # ----------------------------------------------------------------------- network and recipe
-    model = create_model(**config.model)
+    # A config that names a network outside sr_jax allows it.
+    model = create_model(**config.model, allow=(config.model.name,))
     check_recipe(config, model)
     mesh = make_mesh(config.data.batch_size // (config.train.accumulate or 1))
     claim_workdir(workdir, config)
@@ -177,9 +178,9 @@ def _due(done: int, stop: int, *intervals: int) -> bool:
     return done == stop or any(done % interval == 0 for interval in intervals)
 
 
-def check_recipe(config: ConfigDict, model: nn.Module) -> None:
+def check_recipe(config: ConfigDict, model: Network) -> None:
     """Raises ValueError where the parts of a recipe do not fit each other."""
-    scales, known = tuple(config.data.scales), network_scales(model)
+    scales, known = tuple(config.data.scales), model.known_scales
     if known == ():
         raise ValueError(f"{describe_model(model)[0]} is no network that upscales images")
     if known is not None and not set(scales) <= set(known):
@@ -210,17 +211,17 @@ def check_recipe(config: ConfigDict, model: nn.Module) -> None:
         )
 
 
-def make_discriminator(config: ConfigDict) -> nn.Module:
+def make_discriminator(config: ConfigDict) -> Network:
     """The network that judges the training patches of a recipe."""
     side = config.data.lr_patch_size * config.data.scales[0]
     return create_model("srgan_discriminator", image_size=side, n_feats=config.adversarial.n_feats)
 
 
 def make_state(
-    config: ConfigDict, model: nn.Module, mesh: Mesh, start_from: dict[str, Any] | None = None
+    config: ConfigDict, model: Network, mesh: Mesh, start_from: dict[str, Any] | None = None
 ) -> State:
     """The state of step 0 of a recipe; `start_from` holds variables that are not drawn anew."""
-    optimizer = make_optimizer(config.optimizer, getattr(model, "branch", None))
+    optimizer = make_optimizer(config.optimizer, model)
     create = functools.partial(
         create_state, optimizer=optimizer, mesh=mesh, dtype=jnp.dtype(config.train.dtype)
     )
@@ -231,11 +232,11 @@ def make_state(
 
 
 def make_updates(
-    config: ConfigDict, model: nn.Module, mesh: Mesh, *, resident_data: bool = False
+    config: ConfigDict, model: Network, mesh: Mesh, *, resident_data: bool = False
 ) -> dict[int, Update]:
     """The compiled updates of a recipe, by the scale of the step.
 
-    Of a network with branches (MDSR) every scale has one of its own; all others have one for all.
+    A network that is told the scale has one for each; all others have one for all.
 
     Args:
         config: see configs/common.py.
@@ -243,7 +244,7 @@ def make_updates(
         mesh: the devices.
         resident_data: whether the updates take what `resident.batches` yields, not batches.
     """
-    optimizer = make_optimizer(config.optimizer, getattr(model, "branch", None))
+    optimizer = make_optimizer(config.optimizer, model)
     recipe = {
         "dtype": jnp.dtype(config.train.dtype),
         "accumulate": config.train.accumulate,
@@ -257,6 +258,7 @@ def make_updates(
         loss = get_loss(config.loss.name, config.loss.scale)
     loss = jax.device_put(loss, replicated(mesh))
 
+    @functools.cache
     def compiled(scale: int | None) -> Update:
         step: Callable[..., Any]
         if not config.adversarial.weight:
@@ -276,9 +278,7 @@ def make_updates(
         step = resident.cut_in_step(step, config.data.lr_patch_size, factor)
         return compile_step(step, mesh, loss, resident.SPECS)
 
-    if hasattr(model, "branch"):
-        return {scale: compiled(scale) for scale in config.data.scales}
-    return dict.fromkeys(config.data.scales, compiled(None))
+    return {scale: compiled(model.call_scale(scale)) for scale in config.data.scales}
 
 
 def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:
@@ -287,7 +287,7 @@ def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:
     return sources.load(data.source, split, path=data.path, scales=data.scales)
 
 
-def make_sampler(config: ConfigDict, model: nn.Module) -> PatchSampler:
+def make_sampler(config: ConfigDict, model: Network) -> PatchSampler:
     """What draws the training patches of a recipe. Images smaller than a patch are left out.
 
     Raises:
@@ -396,7 +396,7 @@ def average_finite(
 
 
 def validate(
-    network: Network | None, images: Sequence[ImagePair], scales: tuple[int, ...]
+    network: Loaded | None, images: Sequence[ImagePair], scales: tuple[int, ...]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """PSNR and SSIM of the luma on the validation images, and pictures of a few of them.
 
@@ -435,7 +435,7 @@ def _centre(image: np.ndarray) -> np.ndarray:
     return image[top : top + PICTURE_SIZE, left : left + PICTURE_SIZE]
 
 
-def read_start(path: str, model: nn.Module) -> dict[str, np.ndarray]:
+def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
     """The variables of another training that fit a network, by path.
 
     For the recipes that start one scale from another: what has no counterpart or another shape
@@ -455,7 +455,7 @@ def read_start(path: str, model: nn.Module) -> dict[str, np.ndarray]:
     elif not folder.exists():
         raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
     else:
-        found = _flat(weights.load(weights.find(path))[1])
+        found = _flat(weights.load(weights.find(path), allow=(describe_model(model)[0],))[1])
     wanted = _flat(weights.variable_shapes(model))
     taken = {
         name: np.asarray(value)

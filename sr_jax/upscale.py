@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr_jax.console import image_progress, parse_length, run
+from sr_jax.models.network import Network
 
 if TYPE_CHECKING:
-    import flax.linen as nn
     import numpy as np
 
     from sr_jax.inference.planning import Plan
@@ -48,6 +48,10 @@ def upscale(
     output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
     ] = None,
     scale: Annotated[
         float | None,
@@ -138,7 +142,7 @@ def upscale(
         shard=shard_image,
     )
     _keep_compilations()
-    network, variables = weights.load(weights.find(model))
+    network, variables = weights.load(weights.find(model), allow=allow or ())
     factor = _network_factor(network, scale)
     console = Console(stderr=True)
 
@@ -265,12 +269,11 @@ def _sizes(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
             yield read_size(path)
 
 
-def _network_factor(network: "nn.Module", scale: float | None) -> int:
+def _network_factor(network: "Network", scale: float | None) -> int:
     """The factor of the network itself: the least that reaches the scale, or else its largest."""
     from sr_jax.inference.upscaler import network_scale
-    from sr_jax.models import network_scales
 
-    known = network_scales(network)
+    known = network.known_scales
     if scale is None or known == ():
         return network_scale(network, None)
     if known is None:

@@ -2,14 +2,14 @@
 
 A file holds every variable under its path ("params/head/kernel") and, in the metadata, the name
 and the hyper-parameters that `create_model` takes. It can be loaded with no config at hand, and
-loading never runs code.
+loading runs no code but that of networks which the caller allows.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ import safetensors.numpy
 
 from sr_jax.imaging.files import write_bytes
 from sr_jax.models import Variables, create_model, describe_model, example_images
+from sr_jax.models.network import Network
 
 FORMAT = "sr_jax-1"
 
 
-def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
+def save(path: str | Path, model: Network, variables: Variables) -> None:
     """Writes a network and its variables to a safetensors file, whole or not at all.
 
     Args:
@@ -42,18 +43,20 @@ def save(path: str | Path, model: nn.Module, variables: Variables) -> None:
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 
-def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dict[str, Any]]:
     """Reads a weights file.
 
     Args:
         path: a file that `save` wrote.
+        allow: import paths of networks outside this package that may be imported.
 
     Returns:
         (model, variables): the network that the file names, and its variables as jax arrays.
 
     Raises:
         ValueError: no such file, not a safetensors file, no sr_jax metadata, or tensors that are
-            missing, unexpected or of another shape than the network's (all are listed).
+            missing, unexpected or of another shape than the network's (all are listed); a network
+            that is not allowed.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -68,18 +71,19 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "
             "make a weights file of it with `sr-jax convert`"
         )
-    model = create_model(metadata["architecture"], **json.loads(metadata["hyperparameters"]))
+    hyperparameters = json.loads(metadata["hyperparameters"])
+    model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
     check_variables(path, model, flat)
     variables = {key: jnp.asarray(value) for key, value in flat.items()}
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variable_shapes(model: nn.Module) -> Variables:
+def variable_shapes(model: Network) -> Variables:
     """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
     return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
 
 
-def check_variables(source: str | Path, model: nn.Module, flat: dict[str, np.ndarray]) -> None:
+def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarray]) -> None:
     """Raises one ValueError that lists all tensors that do not fit the network."""
     expected = flax.traverse_util.flatten_dict(dict(variable_shapes(model)), sep="/")
     problems = [f"missing {key}" for key in sorted(expected.keys() - flat.keys())]

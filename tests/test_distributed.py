@@ -19,7 +19,8 @@ from processes import REPOSITORY, SECONDS, parameters, scalars, start, steps, tr
 
 from configs.common import get_defaults
 from sr_jax.models import create_model
-from sr_jax.sharding import BATCH_AXIS, global_batch, make_mesh
+from sr_jax.ops.devices import BATCH_AXIS
+from sr_jax.sharding import global_batch, make_mesh
 from sr_jax.training.losses import get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import create_state

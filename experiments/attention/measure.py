@@ -28,12 +28,8 @@ from experiments.memory.measure import MEGABYTE, dense_cross_scale, dense_non_lo
 from experiments.throughput.timing import interleave
 from experiments.throughput.twins.attention import blocked_attention
 from experiments.throughput.twins.csnln import dense_in_scale, patch_cross_scale, tiled_patches
-from sr_jax.models.attention import (
-    cells_to_space,
-    cross_scale_attention,
-    non_local_attention,
-    space_to_cells,
-)
+from sr_jax.ops.attention import cross_scale_attention, non_local_attention
+from sr_jax.ops.shuffle import cells_to_space, space_to_cells
 from sr_jax.sharding import compiler_options
 
 # Attention, side of the LR image, whether the dense formulations are run.

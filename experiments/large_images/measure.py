@@ -29,7 +29,7 @@ from sr_jax.imaging.resize import imresize
 from sr_jax.inference.network import input_size, output_factor, size_divisor
 from sr_jax.inference.planning import layout
 from sr_jax.inference.settings import Settings
-from sr_jax.models import Variables, create_model, example_images, network_scales
+from sr_jax.models import Variables, create_model, example_images
 
 LARGE, SMALL = (3000, 4000), (240, 320)
 
@@ -57,7 +57,7 @@ def random_network(name: str) -> tuple[Any, Variables, int]:
     """The network with the weights that training starts from, and its scale."""
     model = create_model(name)
     variables = jax.jit(model.init)(jax.random.key(0), example_images(model))
-    return model, variables, (network_scales(model) or (2,))[0]
+    return model, variables, (model.known_scales or (2,))[0]
 
 
 # Linux counts what the parent had before the exec to a process's peak: the parent is a small one.

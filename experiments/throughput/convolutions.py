@@ -15,7 +15,8 @@ import typer
 
 from experiments.environment import environment
 from experiments.throughput.timing import interleave
-from sr_jax.models.convolution import conv2d, textbook_convolutions
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.target import Target, traced_for
 from sr_jax.sharding import compiler_options
 
 
@@ -114,7 +115,7 @@ def _compiled(function: Callable[..., Any], arguments: Any) -> Callable[[], Any]
 
 
 def _textbook(function: Callable[..., Any], arguments: Any) -> Callable[[], Any]:
-    with textbook_convolutions():
+    with traced_for(Target("any")):
         return _compiled(function, arguments)
 
 

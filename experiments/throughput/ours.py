@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
 from sr_jax.inference.network import compiled
 from sr_jax.models import Variables, create_model, example_images, multiply_adds
+from sr_jax.models.network import Network
 from sr_jax.sharding import compiler_options
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
@@ -28,16 +28,16 @@ ADVERSARIAL_WEIGHT = 1e-3
 class Side(NamedTuple):
     """A network and its variables, those of the twin."""
 
-    model: nn.Module
+    model: Network
     variables: Variables
 
 
-def model_of(cell: Cell) -> nn.Module:
+def model_of(cell: Cell) -> Network:
     """The network of a cell."""
     return create_model(cell.network.architecture, **cell.network.hyperparameters)
 
 
-def discriminator_of(cell: Cell) -> nn.Module:
+def discriminator_of(cell: Cell) -> Network:
     """What judges the generator of an adversarial training step."""
     return create_model("srgan_discriminator", image_size=cell.output_size[0])
 
@@ -66,7 +66,7 @@ def training(
         loss_scale: see `sr_jax.training.losses.get_loss`.
     """
     config = get_defaults().optimizer
-    optimizer = make_optimizer(config, getattr(sides[0].model, "branch", None))
+    optimizer = make_optimizer(config, sides[0].model)
     step, loss = _update(cell, tuple(side.model for side in sides), loss_scale)
     states = [_state(side.variables, optimizer) for side in sides]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
@@ -131,17 +131,17 @@ def temporary_bytes(cell: Cell) -> int:
             compiled(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
         )
         return _temporary(program)
-    optimizer = make_optimizer(get_defaults().optimizer, getattr(models[0], "branch", None))
+    optimizer = make_optimizer(get_defaults().optimizer, models[0])
     states = [jax.eval_shape(lambda v: _state(v, optimizer), variables) for variables in shapes]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
     step, loss = _update(cell, tuple(models), 1.0)
     return _temporary(_compile(step, state, {"lr": images, "hr": targets}, loss)[0])
 
 
-def _update(cell: Cell, models: tuple[nn.Module, ...], loss_scale: float) -> tuple[Any, Any]:
+def _update(cell: Cell, models: tuple[Network, ...], loss_scale: float) -> tuple[Any, Any]:
     """The jitted update, with the options of `sr_jax.training.steps.compile_step`, and its loss."""
     config = get_defaults().optimizer
-    optimizer = make_optimizer(config, getattr(models[0], "branch", None))
+    optimizer = make_optimizer(config, models[0])
     schedule, dtype = make_schedule(config), jnp.dtype(cell.dtype)
     if cell.network.adversarial:
         step = make_adversarial_step(
@@ -162,7 +162,7 @@ def _state(variables: Variables, optimizer: optax.GradientTransformation) -> Tra
     return TrainState(jnp.zeros([], jnp.int32), params, rest, optimizer.init(params), None)
 
 
-def _shapes(model: nn.Module) -> Variables:
+def _shapes(model: Network) -> Variables:
     return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
 
 

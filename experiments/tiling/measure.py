@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import typer
@@ -33,9 +32,8 @@ from sr_jax.models import (
     create_model,
     describe_model,
     example_images,
-    network_scales,
-    receptive_radius,
 )
+from sr_jax.models.network import Network
 
 NETWORKS = (
     *("srcnn_955", "vdsr", "srresnet", "edsr_baseline", "edsr", "mdsr"),
@@ -77,7 +75,7 @@ def roughness(image: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     images: list[tuple[np.ndarray, np.ndarray]],
     scale: int,
@@ -111,7 +109,7 @@ def measure(
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def networks(files: list[Path]) -> list[tuple[str, nn.Module, Variables]]:
+def networks(files: list[Path]) -> list[tuple[str, Network, Variables]]:
     """Those of the files, and the others with random weights: (file or 'random', model, ...)."""
     found = []
     for file in files:
@@ -143,11 +141,11 @@ def main(
         name, _ = describe_model(model)
         if only not in name:
             continue
-        scale = (network_scales(model) or (2,))[0]
+        scale = (model.known_scales or (2,))[0]
         originals = [pair.hr(scale) for pair in list_folder(benchmark)[:count]]
         images = [(downscale(hr, scale), hr) for hr in originals]
         for overlap in OVERLAPS:
-            radius = receptive_radius(model)
+            radius = model.receptive_radius
             if overlap == "exact" and (radius is None or 2 * radius >= tile):
                 continue
             case = {"network": name, "weights": source, "scale": scale, "tile": tile}

@@ -4,7 +4,6 @@ import contextlib
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,28 +12,29 @@ from sr_jax.inference.parts import in_bands, one_by_one
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.sharded import OverDevices
 from sr_jax.models import Variables, forward
+from sr_jax.models.network import Network
 from sr_jax.sharding import compiler_options
 
 
-def input_size(model: nn.Module, height: int, width: int, scale: int) -> tuple[int, int]:
+def input_size(model: Network, height: int, width: int, scale: int) -> tuple[int, int]:
     """The size of a network's input for an image: interpolated for SRCNN and VDSR."""
     return (scale * height, scale * width) if model.takes_interpolated else (height, width)
 
 
-def output_factor(model: nn.Module, scale: int) -> int:
+def output_factor(model: Network, scale: int) -> int:
     """Output pixels of a pixel of the network's input, along a side."""
     return 1 if model.takes_interpolated else scale
 
 
-def valid_side(model: nn.Module, side: int) -> int:
+def valid_side(model: Network, side: int) -> int:
     """The least side, from the given one up, that the network takes."""
-    side = max(side, getattr(model, "minimum_size", 1))
+    side = max(side, model.minimum_size)
     return side + -side % size_divisor(model)
 
 
-def size_divisor(model: nn.Module) -> int:
+def size_divisor(model: Network) -> int:
     """What the sides of the network's input are multiples of."""
-    return getattr(model, "size_divisor", 1)
+    return model.size_divisor
 
 
 def result_dtype(dtype: str) -> type[np.floating[Any]]:
@@ -53,7 +53,7 @@ def count_devices(settings: Settings) -> int:
 
 
 @functools.cache
-def compiled(model: nn.Module, scale: int, dtype: str, devices: int) -> Any:
+def compiled(model: Network, scale: int, dtype: str, devices: int) -> Any:
     """The forward pass as one jitted function, which compiles once for each shape.
 
     Args:
@@ -65,9 +65,7 @@ def compiled(model: nn.Module, scale: int, dtype: str, devices: int) -> Any:
     Returns:
         (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`.
     """
-    if getattr(model, "padding", None) == "valid":
-        # Trained without padding, such a network would shrink the image.
-        model = model.clone(padding="replicate")
+    model = model.for_inference()
 
     def step(variables: Variables, images: jax.Array) -> jax.Array:
         result = forward(model, variables, images.astype(jnp.dtype(dtype)), scale=scale)

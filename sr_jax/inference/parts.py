@@ -5,12 +5,13 @@ experiments/throughput/NOTES.md has what that was measured to win.
 
 from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sr_jax.models import Variables, receptive_radius
+from sr_jax.models import Variables
+from sr_jax.models.network import Network
+from sr_jax.ops.target import platform
 
 Step = Callable[[Variables, jax.Array], jax.Array]
 
@@ -24,26 +25,26 @@ def one_by_one(step: Step) -> Step:
     """A forward pass that takes the images of a batch one after the other on a CPU."""
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
-        if jax.default_backend() != "cpu" or len(images) == 1:
+        if platform() != "cpu" or len(images) == 1:
             return step(variables, images)
         return lax.map(lambda image: step(variables, image[None])[0], images)
 
     return run
 
 
-def in_bands(step: Step, model: nn.Module) -> Step:
+def in_bands(step: Step, model: Network) -> Step:
     """A forward pass that takes an image in bands of rows on a CPU.
 
     Only if the network does not upscale and looks but a little up and down (SRCNN). A band is
     computed with the rows around it that it depends on: the result is that of the whole image.
     """
-    halo = receptive_radius(model)
+    halo = model.receptive_radius
     if halo is None or 16 * halo > _LEAST_ROWS or not model.takes_interpolated:
         return step
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
         height = images.shape[1]
-        if jax.default_backend() != "cpu" or height < _LEAST_ROWS:
+        if platform() != "cpu" or height < _LEAST_ROWS:
             return step(variables, images)
         rows = -(-height // _BANDS)
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +24,8 @@ from sr_jax.inference.network import (
 )
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import tile_starts
-from sr_jax.models import Variables, describe_model, multiply_adds, receptive_radius
+from sr_jax.models import Variables, describe_model, multiply_adds
+from sr_jax.models.network import Network
 
 # Of the memory at hand, what the network's program may take by the compiler's figures. On a CPU
 # these leave out the scratch space of convolutions, which can take as much again (3.3 GB in all
@@ -97,7 +97,7 @@ class Plan(NamedTuple):
 
 
 def plan(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     height: int,
     width: int,
@@ -136,7 +136,7 @@ def plan(
 
 
 def layout(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     size: tuple[int, int],
     scale: int,
@@ -178,7 +178,7 @@ def layout(
 
 
 def shared_tile(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     sizes: Iterable[tuple[int, int]],
     scale: int,
@@ -209,7 +209,7 @@ def shared_tile(
     """
     inputs = Counter(tuple(sorted(input_size(model, *size, scale))) for size in sizes)
     whole = {tuple(_extended(model, length, None, settings) for length in size) for size in inputs}
-    if len(whole) <= FEW_SIZES or (settings.overlap == "exact" and receptive_radius(model) is None):
+    if len(whole) <= FEW_SIZES or (settings.overlap == "exact" and model.receptive_radius is None):
         return None
     largest, _, _ = _largest_tile(model, variables, scale, settings)
     longest = max(max(size) for size in whole)
@@ -237,7 +237,7 @@ def shared_tile(
 
 
 def predict_memory(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     tile: tuple[int, int],
     scale: int,
@@ -262,7 +262,7 @@ def predict_memory(
 
 
 def _memory(
-    model: nn.Module, variables: Variables, scale: int, settings: Settings
+    model: Network, variables: Variables, scale: int, settings: Settings
 ) -> tuple[float, float]:
     leaves, structure = jax.tree.flatten(variables)
     shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
@@ -272,7 +272,7 @@ def _memory(
 
 @functools.cache
 def _probe(
-    model: nn.Module,
+    model: Network,
     structure: Any,
     shapes: tuple[Any, ...],
     scale: int,
@@ -301,7 +301,7 @@ def _probe(
 
 
 def _largest_tile(
-    model: nn.Module, variables: Variables, scale: int, settings: Settings
+    model: Network, variables: Variables, scale: int, settings: Settings
 ) -> tuple[int, int, str]:
     """The side of the largest square that fits, the pixels that fit, and why."""
     available, where = _budget()
@@ -325,7 +325,7 @@ def _largest_tile(
     return side, pixels, f"a square of {side} is the largest in {where}"
 
 
-def _most_pixels(model: nn.Module, scale: int, settings: Settings) -> float:
+def _most_pixels(model: Network, scale: int, settings: Settings) -> float:
     """Pixels of a tile beyond which XLA:CPU's convolutions ask for more than this machine has."""
     if jax.default_backend() != "cpu":
         return math.inf
@@ -334,7 +334,7 @@ def _most_pixels(model: nn.Module, scale: int, settings: Settings) -> float:
     return count_devices(settings) * ram // each
 
 
-def _check_size(model: nn.Module, tile: tuple[int, int], scale: int, settings: Settings) -> None:
+def _check_size(model: Network, tile: tuple[int, int], scale: int, settings: Settings) -> None:
     most = _most_pixels(model, scale, settings)
     if math.prod(tile) > most:
         raise ValueError(
@@ -354,9 +354,9 @@ def _budget() -> tuple[int, str]:
     return int(share * at_hand), f"{share:.0%} of {at_hand / 2**30:.1f} GiB at hand"
 
 
-def _overlap(model: nn.Module, side: int, settings: Settings) -> tuple[int, int]:
+def _overlap(model: Network, side: int, settings: Settings) -> tuple[int, int]:
     """Overlap and ramp: where tiles agree exactly there is nothing to fade."""
-    radius = receptive_radius(model)
+    radius = model.receptive_radius
     if settings.overlap == "exact":
         if radius is None:
             name, _ = describe_model(model)
@@ -372,7 +372,7 @@ def _overlap(model: nn.Module, side: int, settings: Settings) -> tuple[int, int]
     return overlap, 0 if radius is not None and overlap >= radius else overlap
 
 
-def _extended(model: nn.Module, length: int, side: int | None, settings: Settings) -> int:
+def _extended(model: Network, length: int, side: int | None, settings: Settings) -> int:
     """The side of an image as it goes through the network in tiles of `side` (None: whole)."""
     if settings.bucket and (side is None or length < side):
         length += -length % STEP
@@ -380,7 +380,7 @@ def _extended(model: nn.Module, length: int, side: int | None, settings: Setting
     return valid_side(model, length)
 
 
-def _host_memory(model: nn.Module, height: int, width: int, scale: int, settings: Settings) -> int:
+def _host_memory(model: Network, height: int, width: int, scale: int, settings: Settings) -> int:
     """Bytes of arrays on the host at most, for an RGB image of 16 bits."""
     item = np.dtype(result_dtype(settings.dtype)).itemsize
     # Of an output pixel: the result and its rounding; in luma networks also what bicubic

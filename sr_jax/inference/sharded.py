@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sr_jax.models import Variables
-from sr_jax.models.rows import AXIS, split
+from sr_jax.ops.rows import AXIS, split
 from sr_jax.sharding import compiler_options, replicated
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import flax.linen as nn
 import numpy as np
 
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
@@ -21,10 +20,11 @@ from sr_jax.inference.network import (
 from sr_jax.inference.planning import layout
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import Tile, run, split
-from sr_jax.models import Variables, describe_model, network_scales
+from sr_jax.models import Variables, describe_model
+from sr_jax.models.network import Network
 
 
-def network_scale(model: nn.Module, asked: int | None) -> int:
+def network_scale(model: Network, asked: int | None) -> int:
     """The factor by which an image will be upscaled.
 
     Args:
@@ -35,7 +35,7 @@ def network_scale(model: nn.Module, asked: int | None) -> int:
         ValueError: the network has several scales and none was asked for, or it has others, or it
             does not upscale.
     """
-    known = network_scales(model)
+    known = model.known_scales
     if known == ():
         raise ValueError(f"{describe_model(model)[0]} is no network that upscales images")
     if asked is None:
@@ -51,7 +51,7 @@ def network_scale(model: nn.Module, asked: int | None) -> int:
 
 
 def run_network(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     image: np.ndarray,
     scale: int,
@@ -105,7 +105,7 @@ def run_network(
 
 
 def upscale_rgb(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     image: np.ndarray,
     scale: int,
@@ -149,7 +149,7 @@ def _row_blocks(image: np.ndarray) -> Iterator[slice]:
 
 
 def upscale_image(
-    model: nn.Module,
+    model: Network,
     variables: Variables,
     image: np.ndarray,
     scale: int,

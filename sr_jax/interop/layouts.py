@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import flax.traverse_util
 import numpy as np
 
@@ -19,6 +18,7 @@ from sr_jax.models import describe_model
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
 from sr_jax.models.mdsr import MDSR
+from sr_jax.models.network import Network
 from sr_jax.models.rcan import RCAN
 from sr_jax.models.san import SAN
 from sr_jax.models.srcnn import SRCNN
@@ -92,7 +92,7 @@ class Layout(NamedTuple):
     ignored: str = "(?!)"
 
 
-def tensors(model: nn.Module, layout: Layout) -> list[Tensor]:
+def tensors(model: Network, layout: Layout) -> list[Tensor]:
     """All tensors that a checkpoint of this network has in this layout, in its order.
 
     Raises:
@@ -317,7 +317,7 @@ SRCNN_LORNATANG = ("features.0", "map.0", "reconstruction")
 # Network -> name of the layout -> layout. The first layout of a network is its default (VDSR's
 # depends on its biases). Of all layouts, the first whose marker a checkpoint has is taken: the
 # order matters where one network's names contain another's.
-LAYOUTS: dict[type[nn.Module], dict[str, Layout]] = {
+LAYOUTS: dict[type[Network], dict[str, Layout]] = {
     VDSR: {
         "twtygqyy": Layout(
             r"residual_layer\.\d+\.conv\.weight",

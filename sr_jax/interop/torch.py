@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ import numpy as np
 from sr_jax.interop.fields import Fields, StateDict
 from sr_jax.interop.layouts import LAYOUTS, Tensor, tensors
 from sr_jax.models import ARCHITECTURES, Variables, count_parameters, create_model, describe_model
+from sr_jax.models.network import Network
 from sr_jax.models.vdsr import VDSR
 from sr_jax.weights import check_variables
 
@@ -39,7 +39,7 @@ class Conversion(NamedTuple):
         wrappers: what was taken off: entries of a checkpoint, prefixes of names.
     """
 
-    model: nn.Module
+    model: Network
     variables: Variables
     layout: str
     read: Fields
@@ -62,7 +62,7 @@ class Conversion(NamedTuple):
 
 def from_torch(
     state_dict: Mapping[str, Any], architecture: str | None = None, **hyperparameters: Any
-) -> tuple[nn.Module, Variables]:
+) -> tuple[Network, Variables]:
     """Makes a network and its variables of a PyTorch state dict.
 
     The architecture is recognised by the names; widths, depths, kernel sizes, scale and biases are
@@ -112,7 +112,7 @@ def convert(
 
 
 def to_torch(
-    model: nn.Module, variables: Variables, *, layout: str | None = None
+    model: Network, variables: Variables, *, layout: str | None = None
 ) -> dict[str, np.ndarray]:
     """Makes the state dict of a network, in names, shapes and order that of the published code.
 
@@ -149,7 +149,7 @@ def to_torch(
     return state_dict
 
 
-def recognise(state_dict: Mapping[str, Any], architecture: str | None = None) -> type[nn.Module]:
+def recognise(state_dict: Mapping[str, Any], architecture: str | None = None) -> type[Network]:
     """The class of the network whose tensors these are; arguments and errors as `from_torch`."""
     return _detect(unwrap(state_dict)[0], architecture)[0]
 
@@ -187,11 +187,11 @@ def unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[
     return {name: np.asarray(value) for name, value in inner.items()}, tuple(taken)
 
 
-def _names(network: type[nn.Module]) -> list[str]:
+def _names(network: type[Network]) -> list[str]:
     return [name for name, (module, _) in ARCHITECTURES.items() if module is network]
 
 
-def _detect(weights: StateDict, architecture: str | None) -> tuple[type[nn.Module], str]:
+def _detect(weights: StateDict, architecture: str | None) -> tuple[type[Network], str]:
     """The network and the layout whose names a state dict has."""
     if architecture is not None and architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)

@@ -9,21 +9,19 @@ Example:
     (1, 48, 40, 3)
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping
+import importlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.models.arithmetic import count_multiply_adds
-from sr_jax.models.convolution import textbook_convolutions
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
 from sr_jax.models.mdsr import MDSR
+from sr_jax.models.network import Network
 from sr_jax.models.rcan import RCAN
 from sr_jax.models.san import SAN
 from sr_jax.models.srcnn import SRCNN
@@ -31,12 +29,16 @@ from sr_jax.models.srgan import Discriminator
 from sr_jax.models.srresnet import SRResNet
 from sr_jax.models.vdsr import VDSR
 from sr_jax.models.vgg import VGG
+from sr_jax.ops.multiply_adds import count_multiply_adds
+from sr_jax.ops.target import Target, traced_for
 
 Variables = Mapping[str, Any]
 
 # Name -> class and the hyper-parameters in which the variant differs from the class's defaults.
 # The first name of a class is the one that any other choice of hyper-parameters goes by.
-ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+Table = dict[str, tuple[type[Network], dict[str, Any]]]
+
+NETWORKS: Table = {  # what upscales
     "srcnn_915": (SRCNN, {"kernel_sizes": (9, 1, 5)}),
     "srcnn_935": (SRCNN, {"kernel_sizes": (9, 3, 5)}),
     "srcnn_955": (SRCNN, {"kernel_sizes": (9, 5, 5)}),
@@ -44,7 +46,6 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "vdsr_nobias": (VDSR, {"use_bias": False}),
     "srresnet": (SRResNet, {}),
     "srgan_generator": (SRResNet, {"scale": 4}),
-    "srgan_discriminator": (Discriminator, {}),
     "edsr": (EDSR, {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1}),
     "edsr_baseline": (EDSR, {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "mdsr": (MDSR, {"n_resblocks": 80}),
@@ -52,28 +53,42 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "rcan": (RCAN, {}),
     "san": (SAN, {}),
     "csnln": (CSNLN, {}),
+}
+HELPERS: Table = {  # what only helps to train
+    "srgan_discriminator": (Discriminator, {}),
     "vgg19": (VGG, {"convs_per_block": (2, 2, 4, 4, 4)}),
     "vgg16": (VGG, {"convs_per_block": (2, 2, 3, 3, 3)}),
 }
+ARCHITECTURES: Table = NETWORKS | HELPERS
 
 
-def create_model(name: str, **hyperparameters: Any) -> nn.Module:
-    """Builds a network by name.
+def create_model(
+    name: str | type[Network], *, allow: Collection[str] = (), **hyperparameters: Any
+) -> Network:
+    """Builds a network.
 
     Args:
-        name: one of `ARCHITECTURES`.
+        name: one of `ARCHITECTURES`; a class; or the import path 'module:Class' of a network
+            outside this package.
+        allow: the import paths that may be imported, which runs their code. Nothing else is.
         **hyperparameters: fields of the network's class; they override the variant's.
 
     Returns:
         An unbound Flax module. It holds no parameters: `model.init(key, images)` makes them.
 
     Raises:
-        ValueError: unknown name or hyper-parameter; the message lists the known ones.
+        ValueError: unknown name or hyper-parameter, and the message lists the known ones; an import
+            path that is not allowed or names no network.
     """
-    if name not in ARCHITECTURES:
+    if isinstance(name, type):
+        module, preset = name, dict[str, Any]()
+    elif ":" in name:
+        module, preset = _import_network(name, allow), {}
+    elif name in ARCHITECTURES:
+        module, preset = ARCHITECTURES[name]
+    else:
         raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
-    module, preset = ARCHITECTURES[name]
-    known = _fields(module)
+    known = module.field_names()
     unknown = sorted(set(hyperparameters) - set(known))
     if unknown:
         raise ValueError(
@@ -84,18 +99,37 @@ def create_model(name: str, **hyperparameters: Any) -> nn.Module:
     return module(**{**preset, **given})
 
 
-def describe_model(model: nn.Module) -> tuple[str, dict[str, Any]]:
-    """The name and all hyper-parameters from which `create_model` builds this network again."""
-    hyperparameters = {field: getattr(model, field) for field in _fields(type(model))}
-    names = [name for name, (module, _) in ARCHITECTURES.items() if module is type(model)]
+def _import_network(path: str, allow: Collection[str]) -> type[Network]:
+    if path not in allow:
+        raise ValueError(
+            f"{path} is a network outside sr_jax; importing it runs its code: if you trust it, "
+            f"allow it (--allow {path})"
+        )
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be imported ({error}): is it on PYTHONPATH?") from error
+    if not (isinstance(found, type) and issubclass(found, Network)):
+        raise ValueError(f"{path} is no subclass of sr_jax.models.network.Network")
+    return found
+
+
+def describe_model(model: Network) -> tuple[str, dict[str, Any]]:
+    """The name and all hyper-parameters from which `create_model` builds this network again.
+
+    The name of a network outside this package is its import path, 'module:Class'.
+    """
+    kind, hyperparameters = type(model), model.hyperparameters
+    names = [name for name, (module, _) in ARCHITECTURES.items() if module is kind]
     for name in names:
         if ARCHITECTURES[name][1].items() <= hyperparameters.items():
             return name, hyperparameters
-    return names[0], hyperparameters
+    return names[0] if names else f"{kind.__module__}:{kind.__qualname__}", hyperparameters
 
 
 def forward(
-    model: nn.Module, variables: Variables, images: jax.Array, *, scale: int | None = None
+    model: Network, variables: Variables, images: jax.Array, *, scale: int | None = None
 ) -> jax.Array:
     """Runs a network in evaluation mode; the result is neither clipped nor rounded.
 
@@ -119,37 +153,11 @@ def forward(
 
 
 @functools.partial(jax.jit, static_argnames=("model", "scale"))
-def _apply(model: nn.Module, variables: Variables, images: jax.Array, scale: int | None) -> Any:
+def _apply(model: Network, variables: Variables, images: jax.Array, scale: int | None) -> Any:
     return model.apply(variables, images, scale=scale, train=False)
 
 
-def network_scales(model: nn.Module) -> tuple[int, ...] | None:
-    """The factors by which a network upscales.
-
-    None stands for any (it takes an image that is already interpolated, and does not know what it
-    was trained for), the empty tuple for a network that does not upscale.
-    """
-    if model.scale is not None:
-        return (model.scale,)
-    return None if model.takes_interpolated else tuple(getattr(model, "scales", ()))
-
-
-def receptive_radius(model: nn.Module) -> int | None:
-    """How far a network of convolutions alone looks: no output pixel depends on more.
-
-    Args:
-        model: a network of this package.
-
-    Returns:
-        The number of input pixels (LR pixels; of the interpolated image for SRCNN and VDSR) in
-        each direction from the one under an output pixel. It is reached, not only a bound. None
-        for networks with layers over the whole image (RCAN, SAN, CSNLN), and for those that do
-        not upscale.
-    """
-    return getattr(model, "receptive_radius", None)
-
-
-def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None = None) -> int:
+def multiply_adds(model: Network, height: int, width: int, scale: int | None = None) -> int:
     """Multiply-adds of one forward pass on one image: what its matrix products and convolutions do.
 
     The program is traced, not run. What is counted is what it executes, borders and padding
@@ -173,20 +181,17 @@ def multiply_adds(model: nn.Module, height: int, width: int, scale: int | None =
     check_call(model, images.shape, images.dtype, scale)
     variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
     step = functools.partial(model.apply, scale=scale, train=False)
-    with textbook_convolutions():
+    with traced_for(Target("any")):
         return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
 
 
-def example_images(model: nn.Module) -> jax.Array:
+def example_images(model: Network) -> jax.Array:
     """One black image of a size that the network takes, for `model.init`: float32 (1, H, W, C)."""
-    # 24 is large enough for every network and divisible by every scale; the discriminator is tied
-    # to its own size.
-    side = getattr(model, "image_size", 24)
-    return jnp.zeros((1, side, side, model.n_colors))
+    return jnp.zeros((1, model.example_size, model.example_size, model.n_colors))
 
 
 def check_call(
-    model: nn.Module, shape: tuple[int, ...], dtype: Any, scale: int | None = None
+    model: Network, shape: tuple[int, ...], dtype: Any, scale: int | None = None
 ) -> None:
     """Raises ValueError unless `model` can be called on images of this shape, dtype and scale."""
     name, _ = describe_model(model)
@@ -198,14 +203,9 @@ def check_call(
     fixed = None if model.takes_interpolated else model.scale
     if fixed is not None and scale not in (None, fixed):
         raise ValueError(f"this {name} upscales by {fixed}; asked for scale {scale}")
-    if check_input := getattr(model, "check_input", None):  # limits that one network has
-        check_input(*shape[1:3], scale)
+    model.check_input(*shape[1:3], scale)
 
 
 def count_parameters(variables: Variables) -> int:
     """Number of trainable values: the collection `params` alone, as the fact sheet counts."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables["params"]))
-
-
-def _fields(module: type[nn.Module]) -> list[str]:
-    return [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]

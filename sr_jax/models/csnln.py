@@ -1,72 +1,17 @@
 """CSNLN: Mei, Fan, Zhou, Huang, Huang, Shi, "Image Super-Resolution with Cross-Scale Non-Local
 Attention and Exhaustive Self-Exemplars Mining" (CVPR 2020, arXiv 2006.01424)."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sr_jax.models.attention import (
-    MAX_SCORES,
-    cells_to_space,
-    cross_scale_attention,
-    non_local_attention,
-    space_to_cells,
-)
-from sr_jax.models.convolution import conv2d
-from sr_jax.models.layers import Conv, MeanShift, PReLU, loop_body, uniform_fan_in
-from sr_jax.models.rows import by_rows
-from sr_jax.models.sums import spread
-
-
-def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Strided cross-correlation as a stride-1 one over cells of stride x stride pixels.
-
-    Stock strided convolutions and their gradients are slow on CPU, in loops above all.
-
-    Args:
-        x: (N, H, W, C); H + 2 * padding and W + 2 * padding are multiples of the stride.
-        kernel: (k, k, C, D) with k a multiple of the stride.
-        stride: pixels from one output to the next.
-        padding: zeros on every side of `x`.
-
-    Returns:
-        (N, (H + 2 * padding - k) / stride + 1, likewise for W, D).
-    """
-    size, _, channels, features = kernel.shape
-    cells = size // stride
-    kernel = kernel.reshape(cells, stride, cells, stride, channels, features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
-    kernel = kernel.reshape(cells, cells, stride * stride * channels, features)
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return conv2d(space_to_cells(x, stride), kernel, "valid")
-
-
-def transposed_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Transposed convolution as a stride-1 one to cells of stride x stride pixels.
-
-    Args:
-        x: (N, H, W, C).
-        kernel: (k, k, C, D) with k a multiple of the stride; input (h, w) adds kernel[i, j] to
-            output (h * stride + i - padding, w * stride + j - padding).
-        stride: pixels from one input to the next in the output.
-        padding: pixels cut off every side of the full result, at most k - stride.
-
-    Returns:
-        (N, (H - 1) * stride - 2 * padding + k, likewise for W, D).
-    """
-    size, _, channels, features = kernel.shape
-    cells = size // stride
-    kernel = kernel.reshape(cells, stride, cells, stride, channels, features)
-    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
-    kernel = kernel.reshape(cells, cells, channels, stride * stride * features)
-    # Whole cells of the padding are never computed; the rest is cut off.
-    uncut, cut = divmod(padding, stride)
-    border = cells - 1 - uncut
-    x = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
-    y = cells_to_space(conv2d(x, kernel, "valid"), stride)
-    return y[:, cut : y.shape[1] - cut, cut : y.shape[2] - cut]
+from sr_jax.models.layers import Conv, MeanShift, PReLU, uniform_fan_in
+from sr_jax.models.network import Network
+from sr_jax.ops.attention import attend_maps, cross_scale_attention
+from sr_jax.ops.channels import add_bias
+from sr_jax.ops.conv import conv2d, strided_conv2d, transposed_conv2d
+from sr_jax.ops.loops import loop_body, writes_out
+from sr_jax.ops.shuffle import cells_to_space, downscale_bilinear, space_to_cells
 
 
 class ConvPReLU(nn.Module):
@@ -117,13 +62,13 @@ class _ScaledConv(nn.Module):
         bias = self.param("bias", init, (self.features,))
         convolve = transposed_conv2d if self.transposed else strided_conv2d
         y = convolve(x, kernel, self.stride, self.padding)
-        return y + spread(bias, y)
+        return add_bias(y, bias)
 
 
 class InScaleAttention(nn.Module):
     """Non-local attention of every pixel over all pixels (section 3.1), without a residual."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -132,14 +77,7 @@ class InScaleAttention(nn.Module):
         key = ConvPReLU(n_feats // 2, 1, name="conv_match2")(x)
         value = ConvPReLU(n_feats, 1, name="conv_assembly")(x)
 
-        def flat(x: jax.Array) -> jax.Array:
-            return x.reshape(len(x), -1, x.shape[-1])
-
-        def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-            y = non_local_attention(flat(query), key, value, max_scores=self.max_scores)
-            return y.reshape(*query.shape[:-1], n_feats)
-
-        return by_rows(attend, query, flat(key), flat(value))
+        return attend_maps(query, key, value, max_scores=self.max_scores)
 
 
 class CrossScaleAttention(nn.Module):
@@ -150,8 +88,8 @@ class CrossScaleAttention(nn.Module):
     """
 
     factor: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -161,7 +99,7 @@ class CrossScaleAttention(nn.Module):
         )
         value = ConvPReLU(n_feats, 1, name="conv_assembly")(x)
         query = ConvPReLU(n_feats // 2, 1, name="conv_match_1")(x)
-        key = ConvPReLU(n_feats // 2, 1, name="conv_match_2")(_smaller(x, self.factor))
+        key = ConvPReLU(n_feats // 2, 1, name="conv_match_2")(downscale_bilinear(x, self.factor))
         y = cross_scale_attention(
             query,
             key,
@@ -172,16 +110,6 @@ class CrossScaleAttention(nn.Module):
         )
         # The official constant at every factor; in the interior nine patches overlap.
         return cells_to_space(y, self.factor) / 6
-
-
-def _smaller(x: jax.Array, factor: int) -> jax.Array:
-    """Bilinear downscaling without antialiasing: for 3 the centre pixel of each cell."""
-
-    def mean_of_cells(x: jax.Array) -> jax.Array:
-        n, height, width, channels = x.shape
-        return x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
-
-    return x[:, 1::3, 1::3] if factor == 3 else by_rows(mean_of_cells, x, multiple=2)
 
 
 class Encoder(nn.Module):
@@ -197,8 +125,8 @@ class MultiSourceProjection(nn.Module):
     """Fuses in-scale and cross-scale attention, `factor` times larger (section 3.3)."""
 
     factor: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -217,8 +145,8 @@ class SelfExemplarsMining(nn.Module):
     """
 
     scale: int
-    max_scores: int
-    tile: int
+    max_scores: int | None
+    tile: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -263,12 +191,12 @@ class _Tail(nn.Module):
         return kernel.transpose(2, 0, 1, 3, 4), self.param("bias", init, (self.features,))
 
 
-class CSNLN(nn.Module):
+class CSNLN(Network):
     """A cell of in-scale and cross-scale attention, repeated with the same weights (figure 2).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W divisible by 2, at scale 3
     by 3. Attention is over the whole image: its time grows with the square of the pixels, its
-    memory with the pixels (see `sr_jax.models.attention`).
+    memory with the pixels (see `sr_jax.ops.attention`).
 
     Attributes:
         scale: 2, 3 or 4.
@@ -276,8 +204,8 @@ class CSNLN(nn.Module):
         depth: recurrences.
         rgb_range: the value that white has inside the network; 1, unlike in EDSR.
         n_colors: channels of the image; the mean shift exists for 3.
-        max_scores: attention scores held at once.
-        tile: side of the squares of queries in cross-scale attention.
+        max_scores: attention scores held at once; None leaves it to the device's memory.
+        tile: side of the squares of queries in cross-scale attention; None: likewise.
     """
 
     scale: int = 2
@@ -285,20 +213,13 @@ class CSNLN(nn.Module):
     depth: int = 12
     rgb_range: float = 1.0
     n_colors: int = 3
-    max_scores: int = MAX_SCORES
-    tile: int = 16
-
-    takes_interpolated: ClassVar[bool] = False
+    max_scores: int | None = None
+    tile: int | None = None
 
     @property
     def size_divisor(self) -> int:
         """What both sides of an image are divisible by: the keys' downscaling has no remainder."""
         return 3 if self.scale == 3 else 2
-
-    @property
-    def minimum_size(self) -> int:
-        """The least side of an image: one key."""
-        return self.size_divisor
 
     @nn.compact
     def __call__(
@@ -330,10 +251,11 @@ class CSNLN(nn.Module):
             variable_broadcast=("params", "constants"),
             split_rngs={"params": False},
             length=self.depth,
+            unroll=self.depth if writes_out(self.depth, up_to=1) else 1,
         )
         cell = SelfExemplarsMining(self.scale, self.max_scores, self.tile, name="SEM")
         (_, y), _ = recurrences(cell, (x, y), kernels)
-        y = y + spread(bias, y)
+        y = add_bias(y, bias)
         if self.n_colors == 3:
             y = MeanShift(+1, self.rgb_range, name="add_mean")(y)
         return y / self.rgb_range

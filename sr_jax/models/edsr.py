@@ -1,15 +1,14 @@
 """EDSR: Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921)."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
+from sr_jax.models.network import Network
 
 
-class EDSR(nn.Module):
+class EDSR(Network):
     """Residual blocks without normalisation, a long skip and a sub-pixel upsampler (figure 3).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3).
@@ -29,8 +28,6 @@ class EDSR(nn.Module):
     res_scale: float = 0.1
     rgb_range: float = 255.0
     n_colors: int = 3
-
-    takes_interpolated: ClassVar[bool] = False
 
     @property
     def receptive_radius(self) -> int:

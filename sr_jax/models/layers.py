@@ -4,9 +4,7 @@ Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
 """
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -15,10 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sr_jax.models.convolution import conv2d
-from sr_jax.models.rows import by_rows
-from sr_jax.models.sums import channel_means, scaled, spread
-from sr_jax.sharding import mean_over_devices, sharing_devices
+from sr_jax.ops.activations import relu
+from sr_jax.ops.channels import add_bias, scale_channels
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.devices import sharing_devices
+from sr_jax.ops.loops import loop_body, writes_out
+from sr_jax.ops.normalization import normalise_batch
+from sr_jax.ops.shuffle import pixel_shuffle
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
@@ -33,27 +34,6 @@ def uniform_fan_in(fan_in: int) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-@jax.custom_vjp
-def relu(x: jax.Array) -> jax.Array:
-    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway.
-
-    For loops, where all that a backward pass needs is copied.
-    """
-    return jnp.maximum(x, 0)
-
-
-def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = relu(x)
-    return y, y
-
-
-def _relu_backward(y: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y > 0, cotangent, 0),)
-
-
-relu.defvjp(_relu_forward, _relu_backward)
 
 
 class Conv(nn.Module):
@@ -83,7 +63,7 @@ class Conv(nn.Module):
         y = conv2d(x, self.param("kernel", self.kernel_init or default, shape), self.padding)
         if self.use_bias:
             bias = self.param("bias", self.bias_init or default, (self.features,))
-            y = y + spread(bias, y)
+            y = add_bias(y, bias)
         return self.activation(y) if self.activation else y
 
 
@@ -144,22 +124,21 @@ class BatchNorm(nn.Module):
         self.variable("constants", "num_batches_tracked", jnp.zeros, (), jnp.int32)
 
         dtype = jnp.promote_types(x.dtype, jnp.float32)  # sums of bfloat16 lose the small terms
-        y = x.astype(dtype)
-        if train and not self.is_initializing():
-            count = sharing_devices() * x.size // x.shape[-1]
-            if count < 2:
-                raise ValueError(
-                    f"batch normalisation cannot train on one value a channel: given {x.shape}"
-                )
-            mean = mean_over_devices(channel_means(y))
-            var = mean_over_devices(channel_means(jnp.square(y - spread(mean, y))))
-            for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
-                average = self.momentum * running.value + (1 - self.momentum) * new
-                running.value = average.astype(running.value.dtype)
-        else:
+        scale, bias = scale.astype(dtype), bias.astype(dtype)
+        if not train or self.is_initializing():
             mean, var = running_mean.value.astype(dtype), running_var.value.astype(dtype)
-        factor = scale.astype(dtype) * lax.rsqrt(var + self.epsilon)
-        return (scaled(y - spread(mean, y), factor) + spread(bias, y)).astype(x.dtype)
+            factor = scale * lax.rsqrt(var + self.epsilon)
+            return (scale_channels(x.astype(dtype) - mean, factor) + bias).astype(x.dtype)
+        count = sharing_devices() * x.size // x.shape[-1]
+        if count < 2:
+            raise ValueError(
+                f"batch normalisation cannot train on one value a channel: given {x.shape}"
+            )
+        y, mean, var = normalise_batch(self.epsilon, x, scale, bias)
+        for running, new in ((running_mean, mean), (running_var, var * count / (count - 1))):
+            average = self.momentum * running.value + (1 - self.momentum) * new
+            running.value = average.astype(running.value.dtype)
+        return y
 
 
 class PReLU(nn.Module):
@@ -175,28 +154,7 @@ class PReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (x.shape[-1] if self.per_channel else 1,)
         slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
-        return jnp.where(x > 0, x, scaled(x, jnp.broadcast_to(slope, x.shape[-1:])))
-
-
-def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
-    """Sub-pixel rearrangement in PyTorch's channel order (Shi et al., CVPR 2016, equation 4).
-
-    Args:
-        x: (N, H, W, C * factor**2); channel c * factor**2 + i * factor + j goes to row
-            factor * h + i, column factor * w + j of channel c. (TensorFlow's depth_to_space
-            orders the channels (i, j, c) instead.)
-        factor: upsampling factor.
-
-    Returns:
-        (N, factor * H, factor * W, C).
-    """
-
-    def shuffle(x: jax.Array) -> jax.Array:
-        n, h, w, c = x.shape
-        x = x.reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-        return x.reshape(n, h * factor, w * factor, c // factor**2)
-
-    return by_rows(shuffle, x)
+        return jnp.where(x > 0, x, scale_channels(x, jnp.broadcast_to(slope, x.shape[-1:])))
 
 
 def shuffle_factors(scale: int) -> tuple[int, ...]:
@@ -271,33 +229,12 @@ class ResidualBlock(nn.Module):
         return x + y * self.res_scale
 
 
-_rematerialises = contextvars.ContextVar("rematerialises", default=False)
-
-
-@contextlib.contextmanager
-def rematerialisation(enabled: bool) -> Iterator[None]:
-    """While a network is traced: whether its backward pass computes repeated blocks again.
-
-    Then only what goes from block to block is kept: less memory, more time, the same values.
-    """
-    token = _rematerialises.set(enabled)
-    try:
-        yield
-    finally:
-        _rematerialises.reset(token)
-
-
-def loop_body(function: Callable) -> Callable:
-    """A function for `nn.scan`, subject to `rematerialisation`."""
-    return nn.remat(function) if _rematerialises.get() else function
-
-
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
     """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
     `lax.scan` keeps the compile time independent of the depth; up to `unroll_up_to` copies are
-    unrolled into straight code, which runs a little faster and still compiles in seconds. The
-    variables of all collections are stored alike in both cases.
+    unrolled into straight code, which runs a little faster and still compiles in seconds, on a GPU
+    as many as there are. The variables of all collections are stored alike in both cases.
 
     Args:
         module: a module that maps an array to one of the same shape; its name names the stack.
@@ -311,8 +248,7 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
 
     def apply(x: jax.Array, **options: Any) -> jax.Array:
         # Initialising is for the random draws, and those compile slowly: one loop for all copies.
-        unroll = length <= unroll_up_to and not module.is_initializing()
-        unroll = unroll and not _rematerialises.get()  # XLA would merge what is computed again
+        unroll = writes_out(length, unroll_up_to) and not module.is_initializing()
         stacked = nn.scan(
             loop_body(lambda copy, x, _: (copy(x, **options), None)),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},

@@ -1,15 +1,14 @@
 """MDSR: Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921), section 3.3."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
+from sr_jax.models.network import Network
 
 
-class MDSR(nn.Module):
+class MDSR(Network):
     """One body for several scales, with pre-processing and upsampler for each (figure 5).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3), for the `scale` given in the call.
@@ -28,9 +27,6 @@ class MDSR(nn.Module):
     n_feats: int = 64
     rgb_range: float = 255.0
     n_colors: int = 3
-
-    takes_interpolated: ClassVar[bool] = False
-    scale: ClassVar[None] = None  # the caller's choice
 
     @property
     def receptive_radius(self) -> int:
@@ -79,8 +75,7 @@ class MDSR(nn.Module):
                 f"`scale`; given {scale}"
             )
 
-    @staticmethod
-    def branch(layer: str) -> int | None:
+    def branch(self, layer: str) -> int | None:
         """The scale that alone uses a layer of `params`; None for a layer that all scales use."""
         name, _, scale = layer.rpartition("_x")
         return int(scale) if name in ("pre_process", "upsampler") else None

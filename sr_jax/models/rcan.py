@@ -1,13 +1,13 @@
 """RCAN: Zhang, Li, Li, Wang, Zhong, Fu, "Image Super-Resolution Using Very Deep Residual Channel
 Attention Networks" (ECCV 2018, arXiv 1807.02758)."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, Upsampler, relu, repeat
-from sr_jax.models.sums import pixel_means, scaled
+from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
+from sr_jax.models.network import Network
+from sr_jax.ops.activations import relu
+from sr_jax.ops.channels import global_average_pool, scale_channels
 
 
 class ChannelAttention(nn.Module):
@@ -21,10 +21,10 @@ class ChannelAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         n_feats = x.shape[-1]
-        weight = pixel_means(x)[:, None, None]
+        weight = global_average_pool(x)[:, None, None]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return scaled(x, weight[:, 0, 0])
+        return scale_channels(x, weight[:, 0, 0])
 
 
 class ResidualChannelAttentionBlock(nn.Module):
@@ -55,7 +55,7 @@ class ResidualGroup(nn.Module):
         return x + Conv(self.n_feats, name="conv")(y)
 
 
-class RCAN(nn.Module):
+class RCAN(Network):
     """Residual in residual with channel attention (figure 2).
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3).
@@ -77,8 +77,6 @@ class RCAN(nn.Module):
     reduction: int = 16
     rgb_range: float = 255.0
     n_colors: int = 3
-
-    takes_interpolated: ClassVar[bool] = False
 
     @nn.compact
     def __call__(

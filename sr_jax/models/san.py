@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sr_jax.models.attention import MAX_SCORES, non_local_attention
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, loop_body, repeat
-from sr_jax.models.rows import by_rows, flatten, split
-from sr_jax.models.sums import pixel_means, scaled
+from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.network import Network
+from sr_jax.ops.attention import attend_maps
+from sr_jax.ops.channels import covariance, scale_channels
+from sr_jax.ops.rows import by_quadrants
 
 
 def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
@@ -63,29 +64,23 @@ class SecondOrderChannelAttention(nn.Module):
         # other exactly 1000: its start is negative there.)
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
-        samples = flatten(centre)
-        # x (I / M - 1 1^T / M^2) x^T as a product of centred samples, never M x M. HIGHEST: five
-        # steps of the root multiply TF32's rounding.
-        samples = samples - pixel_means(samples[:, None])[:, None]
-        covariance = (
-            jnp.einsum("nmc,nmd->ncd", samples, samples, precision=lax.Precision.HIGHEST)
-            / samples.shape[1]
+        weight = (
+            matrix_square_root(covariance(centre)).mean(axis=1)[:, None, None, :].astype(x.dtype)
         )
-        weight = matrix_square_root(covariance).mean(axis=1)[:, None, None, :]
         weight = nn.relu(Conv(n_feats // self.reduction, kernel_size=1, name="conv_0")(weight))
         weight = nn.sigmoid(Conv(n_feats, kernel_size=1, name="conv_1")(weight))
-        return scaled(x, weight[:, 0, 0])
+        return scale_channels(x, weight[:, 0, 0])
 
 
 class ResidualAttentionGroup(nn.Module):
-    """x + conv(attention(blocks(x))): local-source residual attention group (section 3.2)."""
+    """x + conv(attention(blocks(x))) + source: local-source residual attention group (3.2)."""
 
     n_resblocks: int
     n_feats: int
     reduction: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, *, source: jax.Array) -> jax.Array:
         # The paper's factor on the local source. The official code never uses it; checkpoints
         # hold it.
         self.param("gamma", nn.initializers.zeros, (1,))
@@ -94,31 +89,25 @@ class ResidualAttentionGroup(nn.Module):
         blocks = repeat(ResidualBlock(self.n_feats, name="rcab"), self.n_resblocks, unroll_up_to=0)
         y = blocks(x)
         y = SecondOrderChannelAttention(self.reduction, name="soca")(y)
-        return x + Conv(self.n_feats, name="conv_last")(y)
+        return x + Conv(self.n_feats, name="conv_last")(y) + source
 
 
 class NonLocalBlock(nn.Module):
     """x + W(attention): embedded Gaussian non-local block with keys and values pooled 2 x 2."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        n, _, _, n_feats = x.shape
+        n_feats = x.shape[-1]
         hidden = n_feats // 8
 
         def pooled(name: str) -> jax.Array:
             y = Conv(hidden, kernel_size=1, name=name)(x)
-            return nn.max_pool(y, (2, 2), strides=(2, 2)).reshape(n, -1, hidden)
-
-        def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-            y = non_local_attention(
-                query.reshape(n, -1, hidden), key, value, max_scores=self.max_scores
-            )
-            return y.reshape(query.shape)
+            return nn.max_pool(y, (2, 2), strides=(2, 2))
 
         query = Conv(hidden, kernel_size=1, name="theta")(x)
-        y = by_rows(attend, query, pooled("phi"), pooled("g"))
+        y = attend_maps(query, pooled("phi"), pooled("g"), max_scores=self.max_scores)
         zeros = nn.initializers.zeros
         return x + Conv(n_feats, kernel_size=1, kernel_init=zeros, bias_init=zeros, name="W")(y)
 
@@ -126,22 +115,17 @@ class NonLocalBlock(nn.Module):
 class RegionNonLocal(nn.Module):
     """The same non-local block on each quadrant of the image (region-level, section 3.2)."""
 
-    max_scores: int
+    max_scores: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         # Part of checkpoints; the official code never calls it.
         SecondOrderChannelAttention(8, name="soca")(x[:, :1, :1])
         block = NonLocalBlock(self.max_scores, name="non_local")
-        middle, centre = x.shape[1] // 2, x.shape[2] // 2
-        upper, lower = (
-            jnp.concatenate([block(half[:, :, :centre]), block(half[:, :, centre:])], axis=2)
-            for half in (split(x[:, :middle]), split(x[:, middle:]))
-        )
-        return split(jnp.concatenate([upper, lower], axis=1))
+        return by_quadrants(block, x)
 
 
-class SAN(nn.Module):
+class SAN(Network):
     """Groups of residual blocks with second-order channel attention and a shared source skip.
 
     (N, H, W, 3) in [0, 1] -> (N, scale * H, scale * W, 3); H and W at least 4. Follows the
@@ -158,8 +142,8 @@ class SAN(nn.Module):
         reduction: r of the paper, by which channel attention narrows its hidden layer.
         rgb_range: the value that white has inside the network.
         n_colors: channels of the image; the mean shift exists for 3.
-        max_scores: attention scores held at once. A quadrant of an H x W image has
-            (H * W)**2 / 64 of them, so that images up to 128 x 128 go in one block.
+        max_scores: attention scores held at once; None leaves it to the device's memory. A
+            quadrant of an H x W image has (H * W)**2 / 64 of them.
     """
 
     scale: int = 2
@@ -169,11 +153,12 @@ class SAN(nn.Module):
     reduction: int = 16
     rgb_range: float = 255.0
     n_colors: int = 3
-    max_scores: int = MAX_SCORES
+    max_scores: int | None = None
 
-    takes_interpolated: ClassVar[bool] = False
-    minimum_size: ClassVar[int] = 4  # every quadrant needs a key, pooled from 2 x 2 pixels
-    size_divisor: ClassVar[int] = 1
+    @property
+    def minimum_size(self) -> int:
+        """The least side of an image: every quadrant needs a key, pooled from 2 x 2 pixels."""
+        return 4
 
     @nn.compact
     def __call__(
@@ -187,15 +172,8 @@ class SAN(nn.Module):
         non_local = RegionNonLocal(self.max_scores, name="non_local")
         x = non_local(head)
         gamma = self.param("gamma", nn.initializers.zeros, (1,)).astype(x.dtype)
-        groups = nn.scan(
-            loop_body(lambda group, x, source: (group(x) + source, None)),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=nn.broadcast,
-            length=self.n_resgroups,
-        )
         group = ResidualAttentionGroup(self.n_resblocks, self.n_feats, self.reduction, name="RG")
-        x, _ = groups(group, x, gamma * x)
+        x = repeat(group, self.n_resgroups, unroll_up_to=0)(x, source=gamma * x)
         x = non_local(x) + head
         Conv(self.n_feats, name="conv_last")(x[:, :1, :1])  # in checkpoints, but unused
         x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)

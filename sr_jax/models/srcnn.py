@@ -7,9 +7,11 @@ import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv
+from sr_jax.models.network import Network
+from sr_jax.ops.activations import relu
 
 
-class SRCNN(nn.Module):
+class SRCNN(Network):
     """Three convolutions on an image that is already interpolated to the output size.
 
     (N, H, W, n_colors) in [0, 1] -> (N, H, W, n_colors), or with padding 'valid'
@@ -37,6 +39,10 @@ class SRCNN(nn.Module):
         """Pixels of the interpolated image beyond which an output pixel does not look."""
         return sum(size // 2 for size in self.kernel_sizes)
 
+    def for_inference(self) -> "SRCNN":
+        """Without padding it would shrink an image: edges are replicated, as the authors do."""
+        return self.clone(padding="replicate") if self.padding == "valid" else self
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False
@@ -53,5 +59,5 @@ class SRCNN(nn.Module):
                 name=f"conv_{index}",
             )(x)
             if index < len(widths) - 1:
-                x = nn.relu(x)
+                x = relu(x)
         return x

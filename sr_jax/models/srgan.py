@@ -6,74 +6,14 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax import lax
 
 from sr_jax.models.layers import BatchNorm, Conv, uniform_fan_in
+from sr_jax.models.network import Network
+from sr_jax.ops.conv import halving_conv2d
 
 # (width in units of n_feats, stride) of the eight convolutions.
 LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2))
 leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
-
-
-_convolve = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def halving_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 cross-correlation of stride 2, zero padding 1, with a gradient that is fast on CPU too.
-
-    Args:
-        x: (N, H, W, C).
-        kernel: (3, 3, C, D).
-
-    Returns:
-        (N, ceil(H / 2), ceil(W / 2), D).
-    """
-    return (_on_cpu if jax.default_backend() == "cpu" else _plain)(x, kernel)
-
-
-def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _convolve(x, kernel, (2, 2), ((1, 1), (1, 1)))
-
-
-_on_cpu = jax.custom_vjp(_plain)
-
-
-def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _plain(x, kernel), (x, kernel)
-
-
-def _backward(
-    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    # As in convolution.py: autodiff's permuted dimension numbers are 50 times slower in a loop
-    # (the parts of an accumulated batch are one), so both gradients are NHWC/HWIO convolutions.
-    x, kernel = saved
-    _, height, width, channels = x.shape
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-
-    def every_other(row: int, column: int) -> jax.Array:
-        # An even row of the image was seen by the kernel's middle row alone, an odd one by the
-        # last and, from a step further down, by the first; columns likewise.
-        taps = flipped[1 - row :: 2, 1 - column :: 2]
-        return _convolve(cotangent, taps, (1, 1), ((0, row), (0, column)))
-
-    phases = [jnp.stack([every_other(row, column) for column in (0, 1)], 3) for row in (0, 1)]
-    grad_x = jnp.stack(phases, 2)  # (N, H / 2, 2, W / 2, 2, C)
-    grad_x = grad_x.reshape(len(x), 2 * cotangent.shape[1], -1, channels)[:, :height, :width]
-
-    # The lower and right padding is read for odd sides only.
-    grad_kernel = _convolve(
-        x.transpose(3, 1, 2, 0),
-        cotangent.transpose(1, 2, 0, 3),
-        (1, 1),
-        ((1, height % 2), (1, width % 2)),
-        rhs_dilation=(2, 2),
-    )
-    return grad_x, grad_kernel.transpose(1, 2, 0, 3)
-
-
-_on_cpu.defvjp(_forward, _backward)
 
 
 class HalvingConv(nn.Module):
@@ -89,7 +29,7 @@ class HalvingConv(nn.Module):
         return halving_conv2d(x, kernel.astype(x.dtype))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """Tells photographs from upscaled images (figure 4), (N, S, S, n_colors) in [0, 1] -> (N, 1).
 
     The result is the logit of "a photograph"; the paper's sigmoid belongs to the loss. Training
@@ -105,8 +45,12 @@ class Discriminator(nn.Module):
     n_feats: int = 64
     n_colors: int = 3
 
-    takes_interpolated: ClassVar[bool] = False
-    scale: ClassVar[None] = None
+    upscales: ClassVar[bool] = False
+
+    @property
+    def example_size(self) -> int:
+        """The only size that it takes."""
+        return self.image_size
 
     @nn.compact
     def __call__(

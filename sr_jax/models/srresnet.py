@@ -2,7 +2,6 @@
 Super-Resolution Using a Generative Adversarial Network" (CVPR 2017, arXiv 1609.04802)."""
 
 import functools
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,11 +10,12 @@ from sr_jax.models.layers import (
     BatchNorm,
     Conv,
     PReLU,
-    pixel_shuffle,
     repeat,
     shuffle_factors,
     upsampler_radius,
 )
+from sr_jax.models.network import Network
+from sr_jax.ops.shuffle import pixel_shuffle
 
 # He et al. over the fan-in, not truncated, as the PyTorch port; the paper does not say.
 conv = functools.partial(
@@ -58,7 +58,7 @@ class ShuffleStages(nn.Module):
         return x
 
 
-class SRResNet(nn.Module):
+class SRResNet(Network):
     """Residual blocks with batch normalisation and a sub-pixel upsampler (figure 4).
 
     (N, H, W, n_colors) in [0, 1] -> (N, scale * H, scale * W, n_colors) in [0, 1], not clipped.
@@ -88,8 +88,6 @@ class SRResNet(nn.Module):
     conv_bias: bool = False
     output: str = "linear"
     bn_epsilon: float = 1e-5
-
-    takes_interpolated: ClassVar[bool] = False
 
     @property
     def receptive_radius(self) -> int:

@@ -8,9 +8,11 @@ import flax.linen as nn
 import jax
 
 from sr_jax.models.layers import Conv, MeanShift, repeat
+from sr_jax.models.network import Network
+from sr_jax.ops.activations import relu
 
 
-class VDSR(nn.Module):
+class VDSR(Network):
     """Twenty 3x3 convolutions that predict the residual of an interpolated image.
 
     (N, H, W, n_colors) in [0, 1], already interpolated to the output size -> the same shape.
@@ -54,8 +56,8 @@ class VDSR(nn.Module):
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
             bias_init=nn.initializers.zeros,
         )
-        y = nn.relu(conv(self.n_feats, name="head")(x))
-        y = repeat(conv(self.n_feats, activation=nn.relu, name="body"), self.depth - 2)(y)
+        y = relu(conv(self.n_feats, name="head")(x))
+        y = repeat(conv(self.n_feats, activation=relu, name="body"), self.depth - 2)(y)
         x = x + conv(self.n_colors, name="tail")(y)
         if self.n_colors == 3:
             x = MeanShift(+1, self.rgb_range, name="add_mean")(x)

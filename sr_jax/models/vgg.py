@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from sr_jax.models.layers import Conv
+from sr_jax.models.network import Network
 
 
-class VGG(nn.Module):
+class VGG(Network):
     """Feature maps of VGG-19 or VGG-16 without its dense layers (configurations E and D).
 
     (N, H, W, 3) RGB in [0, 1] -> (N, H / 2**(b-1), W / 2**(b-1), C) for a tap in block b, sides
@@ -37,9 +38,7 @@ class VGG(nn.Module):
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
-    takes_interpolated: ClassVar[bool] = False
-    scale: ClassVar[None] = None
-    n_colors: ClassVar[int] = 3
+    upscales: ClassVar[bool] = False
 
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False

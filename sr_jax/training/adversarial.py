@@ -4,20 +4,20 @@ Super-Resolution Using a Generative Adversarial Network" (CVPR 2017, arXiv 1609.
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from sr_jax.sharding import mean_over_devices
+from sr_jax.models.network import Network
+from sr_jax.ops.devices import mean_over_devices
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import AdversarialState
 from sr_jax.training.steps import Batch, Metrics, apply_gradients, apply_network, in_parts
 
 
 def make_adversarial_step(
-    generator: nn.Module,
-    discriminator: nn.Module,
+    generator: Network,
+    discriminator: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
     *,

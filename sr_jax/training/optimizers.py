@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from sr_jax.models.network import Network
+
 # Top-level layer -> the scale that alone uses it, None for a layer of all scales.
 Branch = Callable[[str], int | None]
 
@@ -31,7 +33,7 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
 
 
 def make_optimizer(
-    config: ConfigDict, branch: Branch | None = None
+    config: ConfigDict, model: Network | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Builds the optimiser of a recipe.
 
@@ -46,7 +48,7 @@ def make_optimizer(
             `weight_decay`; `clip` 'none', 'adjustable' (see `clip_by_rate`), 'value' (elementwise)
             or 'norm' (global), with its bound `clip_bound`; `layer_rates`, factors on the learning
             rate of the layers named.
-        branch: for networks whose steps use a part of their layers, see `by_branch`.
+        model: the network; if its steps use a part of its layers, see `by_branch`.
 
     Raises:
         ValueError: unknown name or clip.
@@ -71,7 +73,7 @@ def make_optimizer(
         optax.chain(
             clips[config.clip](config.clip_bound),
             optax.add_decayed_weights(config.weight_decay),
-            by_branch(moment, branch) if branch else moment,
+            by_branch(moment, model.branch) if model and model.scales else moment,
             descend_by_rate(),
             scale_layers(dict(config.layer_rates)),
         )

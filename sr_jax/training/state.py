@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import flax.traverse_util
 import jax
@@ -11,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from sr_jax.models import example_images
+from sr_jax.models.network import Network
 from sr_jax.sharding import compiler_options, replicated
 
 
@@ -68,7 +68,7 @@ State = TrainState | AdversarialState
 
 
 def create_state(
-    model: nn.Module,
+    model: Network,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,

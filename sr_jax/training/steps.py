@@ -5,15 +5,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sr_jax.models.layers import rematerialisation
-from sr_jax.sharding import BATCH_AXIS, compiler_options, mean_over_devices, replicated
+from sr_jax.models.network import Network
+from sr_jax.ops.devices import BATCH_AXIS, mean_over_devices
+from sr_jax.ops.target import platform, rematerialisation
+from sr_jax.sharding import compiler_options, replicated
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
 
@@ -26,7 +26,7 @@ _CACHED = 300_000
 
 
 def make_train_step(
-    model: nn.Module,
+    model: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
     *,
@@ -55,10 +55,9 @@ def make_train_step(
         [0, 1]. Metrics are the scalars `loss` (in the recipe's units), `psnr` (dB),
         `learning_rate`, `gradient_norm` and `parameter_norm`.
     """
-    branch = getattr(model, "branch", lambda layer: None)
 
     def step(state: TrainState, batch: Batch, loss: Loss) -> tuple[TrainState, Metrics]:
-        params = {k: v for k, v in state.params.items() if branch(k) in (None, scale)}
+        params = {k: v for k, v in state.params.items() if model.branch(k) in (None, scale)}
 
         def forward(params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any]:
             prediction, rest = apply_network(model, params, rest, batch["lr"], dtype, scale, remat)
@@ -121,7 +120,7 @@ def compile_step(
 
 
 def apply_network(
-    model: nn.Module,
+    model: Network,
     params: Any,
     rest: Any,
     images: jax.Array,
@@ -166,7 +165,7 @@ def apply_gradients(
     return TrainState(state.step + 1, new_params, rest, opt_state, ema)
 
 
-def parts_of(model: nn.Module, shape: tuple[int, ...], rest: Any) -> int:
+def parts_of(model: Network, shape: tuple[int, ...], rest: Any) -> int:
     """The parts in which a batch of shape (N, H, W, C) is processed fastest.
 
     On CPU the fewest of which a feature map stays in the caches: VDSR's step on 16 patches takes
@@ -176,10 +175,10 @@ def parts_of(model: nn.Module, shape: tuple[int, ...], rest: Any) -> int:
     >>> parts_of(nn.Dense(1), (16, 41, 41, 1), {"batch_stats": {}})
     1
     """
-    if jax.default_backend() != "cpu" or "batch_stats" in rest:
+    if platform() != "cpu" or "batch_stats" in rest:
         return 1
     size, *sides, _ = shape
-    image = math.prod(sides) * max(np.ravel(getattr(model, "n_feats", 1)))
+    image = math.prod(sides) * model.width
     return next(
         parts
         for parts in range(1, size + 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sr_jax.data.degradation import downscale, modcrop
-from sr_jax.data.pipeline import network_pair
+from sr_jax.data.patches import network_pair
 from sr_jax.data.sources import ImagePair
 from sr_jax.imaging.color import rgb_to_luma
 from sr_jax.imaging.files import read_image, to_rgb

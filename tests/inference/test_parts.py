@@ -13,6 +13,7 @@ import pytest
 from sr_jax.inference.network import compiled
 from sr_jax.inference.parts import in_bands, one_by_one
 from sr_jax.models import create_model, forward
+from sr_jax.ops.target import Target, traced_for
 
 TOLERANCE = 1e-6
 
@@ -60,7 +61,7 @@ def test_networks_that_look_far_take_images_whole(name):
     assert in_bands(step, create_model(name)) is step
 
 
-def test_an_accelerator_takes_everything_whole(network, monkeypatch):
+def test_an_accelerator_takes_everything_whole(network):
     model, variables = network("srcnn_915")
     shapes = []
 
@@ -68,8 +69,8 @@ def test_an_accelerator_takes_everything_whole(network, monkeypatch):
         shapes.append(images.shape)
         return images
 
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    one_by_one(in_bands(step, model))(variables, np.zeros((64, 256, 256, 1), np.float32))
+    with traced_for(Target("gpu")):
+        one_by_one(in_bands(step, model))(variables, np.zeros((64, 256, 256, 1), np.float32))
     assert shapes == [(64, 256, 256, 1)]
 
 

@@ -9,7 +9,6 @@ from sr_jax.inference import tiling
 from sr_jax.inference.network import compiled
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
-from sr_jax.models import receptive_radius
 
 # Shallow networks of convolutions; tiles of 24 leave little between overlaps of 5 to 15.
 LOCAL = [
@@ -88,7 +87,7 @@ def test_exact_tiles_equal_the_whole_image(
     """Sizes that do not divide; relative to the largest value. Sums differ in their order."""
     model, variables = network(name, **hyperparameters)
     image = photo(25, 42, model.n_colors)
-    tile = 2 * receptive_radius(model) + 5
+    tile = 2 * model.receptive_radius + 5
     whole = run_network(model, variables, image, scale, Settings(dtype=dtype))
     exact = Settings(tile=tile, overlap="exact", dtype=dtype, batch=2)
     tiled = run_network(model, variables, image, scale, exact)

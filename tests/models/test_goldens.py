@@ -11,6 +11,7 @@ equal the golden one for some input that is the golden's within one rounding (2*
 MOVES of them tried). Where nothing crosses it does so to 1e-6; a wrong derivative never does.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -18,38 +19,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.goldens import CASES, nhwc, relative_error
 from sr_jax import sharding
 from sr_jax.interop.torch import from_torch
 from sr_jax.models import describe_model, forward
+from sr_jax.ops import attention, channels
 
 HWIO = (2, 3, 1, 0)
 MOVES = 16
 
-# Case -> the architecture that its tensors are recognised as.
-CASES = {
-    "srcnn_915_y": "srcnn_915",
-    "vdsr_y_nobias": "vdsr_nobias",
-    "vdsr_y_bias": "vdsr",
-    "srresnet_x4": "srresnet",
-    "srgan_disc": "srgan_discriminator",
-    "edsr_baseline_x2": "edsr_baseline",
-    "edsr_full_x4": "edsr",
-    "mdsr_full_x2": "mdsr",
-    "rcan_x4": "rcan",
-    "san_x4": "san",
-    "csnln_x2": "csnln",
-}
 # Under x64 as well in the quick tests; the others are slow there.
 SHALLOW = ("srcnn_915_y", "vdsr_y_nobias")
-
-
-def relative_error(value: Any, reference: np.ndarray) -> float:
-    difference = np.asarray(value, np.float64) - reference
-    return float(np.linalg.norm(difference) / np.linalg.norm(np.asarray(reference, np.float64)))
-
-
-def nhwc(array: np.ndarray) -> np.ndarray:
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array  # logits stay
 
 
 def loss_gradients(model, target, white, **call):
@@ -114,3 +94,35 @@ def test_float32(golden, case):
 def test_float64(golden, case):
     with jax.enable_x64(True):
         check(golden, case, np.float64, 2e-7, 1e-6)
+
+
+def three_products_of_tf32(a: jax.Array, b: jax.Array) -> jax.Array:
+    """As tensor cores take float32: parts of 10 bits, the product of the small ones left out."""
+
+    def rounded(x: jax.Array) -> jax.Array:
+        bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+        return jax.lax.bitcast_convert_type((bits + 0x1000) & np.uint32(0xFFFFE000), jnp.float32)
+
+    large, small = zip(*((rounded(x), rounded(x - rounded(x))) for x in (a, b)), strict=True)
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return product(large[0], large[1]) + (product(large[0], small[1]) + product(small[0], large[1]))
+
+
+@pytest.mark.parametrize("case", ["san_x4", "csnln_x2"])
+def test_attention_by_three_products_of_tf32(golden, case, monkeypatch):
+    """The outputs stay within the tolerance of float32 with what a GPU computes for it."""
+    reference = golden(case)
+    model, variables = from_torch(reference.state_dict)
+    white = 255 if reference.meta["input_kind"] == "rgb255" else 1
+    x = jnp.asarray(nhwc(reference.arrays["input"]), jnp.float32) / white
+    calls = []
+
+    def product(a, b):
+        calls.append(a.shape)
+        return three_products_of_tf32(a, b)
+
+    for place in (attention, channels):
+        monkeypatch.setattr(place, "exact_matmul", product)
+    output = jax.jit(model.apply)(variables, x) * white
+    assert calls
+    assert relative_error(output, nhwc(reference.arrays["output"])) <= 2e-5

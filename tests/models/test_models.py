@@ -16,7 +16,8 @@ from sr_jax.models import (
     forward,
     layers,
 )
-from sr_jax.models.convolution import conv2d
+from sr_jax.ops import activations, shuffle
+from sr_jax.ops.conv import conv2d
 from sr_jax.weights import variable_shapes
 
 # Fact sheet section 12: the counts of the papers and of the official code.
@@ -143,7 +144,7 @@ def test_conv2d_refuses_unknown_padding():
 
 def test_pixel_shuffle_channel_order():
     x = np.arange(2 * 3 * 4 * 18).reshape(2, 3, 4, 18)
-    y = layers.pixel_shuffle(jnp.asarray(x), 3)
+    y = shuffle.pixel_shuffle(jnp.asarray(x), 3)
     assert y.shape == (2, 9, 12, 2)
     for n, h, w, c, i, j in [(0, 0, 0, 0, 0, 0), (1, 2, 3, 1, 2, 1), (0, 1, 2, 1, 0, 2)]:
         assert y[n, 3 * h + i, 3 * w + j, c] == x[n, h, w, c * 9 + i * 3 + j]
@@ -188,7 +189,7 @@ def test_scanned_gradient_costs_no_more_than_unrolled():
 
 def test_relu_and_its_gradient_are_the_usual_ones():
     x = jnp.array([-1.0, -0.0, 0.0, 2.0])
-    for ours, usual in zip(jax.vjp(layers.relu, x), jax.vjp(jax.nn.relu, x), strict=True):
+    for ours, usual in zip(jax.vjp(activations.relu, x), jax.vjp(jax.nn.relu, x), strict=True):
         if callable(ours):
             ours, usual = ours(3 * jnp.ones(4))[0], usual(3 * jnp.ones(4))[0]
         np.testing.assert_array_equal(ours, usual)

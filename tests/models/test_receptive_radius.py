@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from sr_jax.models import create_model, example_images, forward, receptive_radius
+from sr_jax.models import create_model, example_images, forward
 
 SHALLOW = [
     ("srcnn_915", {}, 1),
@@ -35,7 +35,7 @@ def broken_pixels(model, scale, shape, pixel):
 def test_a_broken_pixel_reaches_the_radius_and_no_farther(name, hyperparameters, scale):
     """Exactly, on all four sides, from whatever pixel of a shuffled cell sees farthest."""
     model = create_model(name, **hyperparameters)
-    radius = receptive_radius(model)
+    radius = model.receptive_radius
     row, column = radius + 2, radius + 3
     shape = (row + radius + 4, column + radius + 2)
     factor = None if model.takes_interpolated else scale
@@ -47,7 +47,7 @@ def test_a_broken_pixel_reaches_the_radius_and_no_farther(name, hyperparameters,
 @pytest.mark.parametrize(("name", "hyperparameters"), GLOBAL)
 def test_networks_without_a_radius_see_everything(name, hyperparameters):
     model = create_model(name, **hyperparameters)
-    assert receptive_radius(model) is None
+    assert model.receptive_radius is None
     assert broken_pixels(model, None, (24, 24), (0, 0)).all()
 
 
@@ -57,9 +57,9 @@ def test_networks_without_a_radius_see_everything(name, hyperparameters):
 )
 def test_radius_at_full_depth(name, radius):
     """Added up by hand; EDSR and MDSR are those of the papers' depths."""
-    assert receptive_radius(create_model(name)) == radius
+    assert create_model(name).receptive_radius == radius
 
 
 def test_what_does_not_upscale_has_no_radius():
-    assert receptive_radius(create_model("vgg19")) is None
-    assert receptive_radius(create_model("srgan_discriminator")) is None
+    assert create_model("vgg19").receptive_radius is None
+    assert create_model("srgan_discriminator").receptive_radius is None

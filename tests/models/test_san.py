@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_goldens import relative_error
 
+from experiments.goldens import relative_error
 from sr_jax.models import create_model, forward, san
 from sr_jax.weights import variable_shapes
 

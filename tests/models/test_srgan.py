@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from sr_jax.models import check_call, create_model, describe_model, forward
-from sr_jax.models.srgan import halving_conv2d
+from sr_jax.ops.conv import halving_conv2d
 from sr_jax.weights import variable_shapes
 
 

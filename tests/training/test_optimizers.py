@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs.common import get_defaults
+from sr_jax.models import create_model
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 
 
@@ -80,23 +81,26 @@ def test_layer_rates():
 
 def test_branches_keep_their_own_moments_and_counts():
     """Adam, b1 0.9: a branch's first step is a full one however many steps others have done."""
-    branch = {"shared": None, "up_x2": 2, "up_x3": 3}.get
-    optimizer = make_optimizer(config(learning_rate=0.1), branch)
-    params = {name: jnp.ones(2) for name in ("shared", "up_x2", "up_x3")}
+    optimizer = make_optimizer(config(learning_rate=0.1), create_model("mdsr"))
+    params = {name: jnp.ones(2) for name in ("head", "upsampler_x2", "upsampler_x3")}
     state = first = optimizer.init(params)
-    for names in (("shared", "up_x2"), ("shared", "up_x2"), ("shared", "up_x3")):
+    for names in (("head", "upsampler_x2"), ("head", "upsampler_x2"), ("head", "upsampler_x3")):
         before = state
         gradients = {name: jnp.full(2, 0.5) for name in names}
         active = {name: params[name] for name in names}
         updates, state = optimizer.update(gradients, state, active, learning_rate=jnp.asarray(0.1))
         assert updates.keys() == gradients.keys()
-        if "up_x3" not in names:
-            np.testing.assert_array_equal(state[2]["3"].mu["up_x3"], first[2]["3"].mu["up_x3"])
+        if "upsampler_x3" not in names:
+            np.testing.assert_array_equal(
+                state[2]["3"].mu["upsampler_x3"], first[2]["3"].mu["upsampler_x3"]
+            )
             assert state[2]["3"].count == 0
         else:
             jax.tree.map(np.testing.assert_array_equal, state[2]["2"], before[2]["2"])
     assert (state[2]["shared"].count, state[2]["2"].count, state[2]["3"].count) == (3, 2, 1)
-    np.testing.assert_allclose(updates["up_x3"], -0.1, rtol=1e-5)  # bias-corrected as a first step
+    np.testing.assert_allclose(
+        updates["upsampler_x3"], -0.1, rtol=1e-5
+    )  # bias-corrected as a first step
 
 
 def test_unknown_names_are_listed():

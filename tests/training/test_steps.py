@@ -7,6 +7,7 @@ import pytest
 
 from configs.common import get_defaults
 from sr_jax.models import create_model
+from sr_jax.ops.target import Target, traced_for
 from sr_jax.sharding import make_mesh
 from sr_jax.training import steps
 from sr_jax.training.losses import get_loss
@@ -120,11 +121,11 @@ def test_parts_are_of_a_size_that_the_cache_holds(network, shape, parts):
     assert parts_of(create_model(network), shape, {}) == parts
 
 
-def test_batch_normalisation_and_accelerators_have_one_part(monkeypatch):
+def test_batch_normalisation_and_accelerators_have_one_part():
     model, shape = create_model("rcan"), (16, 48, 48, 3)
     assert parts_of(model, shape, {"batch_stats": {"mean": 0}}) == 1
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert parts_of(model, shape, {}) == 1
+    with traced_for(Target("gpu")):
+        assert parts_of(model, shape, {}) == 1
 
 
 def test_parts_that_are_chosen_change_nothing(monkeypatch):
@@ -180,7 +181,7 @@ def test_idle_branches_of_mdsr_do_not_move():
     """Bit for bit: parameters, moments and count of a scale that was not drawn."""
     model = create_model("mdsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
-    optimizer, mesh = make_optimizer(config, model.branch), make_mesh(2)
+    optimizer, mesh = make_optimizer(config, model), make_mesh(2)
     state = create_state(model, optimizer, mesh, seed=0)
     rng = np.random.default_rng(0)
     steps = {

@@ -1,0 +1,1 @@
+"""Everything that one short run on a card brings home: see README.md."""

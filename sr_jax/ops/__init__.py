@@ -1,0 +1,1 @@
+"""What networks compute with, and what a program is traced for."""

@@ -1,0 +1,1 @@
+"""The forms that XLA:CPU needs; nothing outside `sr_jax.ops` knows of them."""

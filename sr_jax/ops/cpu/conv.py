@@ -1,0 +1,134 @@
+"""Convolutions in the form that XLA:CPU runs fastest for their shape, gradients too.
+
+experiments/throughput/NOTES.md has what the forms were measured to win.
+"""
+
+import functools
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+
+from sr_jax.ops import direct
+from sr_jax.ops.cpu import winograd
+from sr_jax.ops.direct import Padding
+
+# XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
+# every output channel.
+_FEW = 8
+_SMALL = 300_000  # values that are copied faster than its loops run over few channels
+
+
+def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """`direct.convolve` to few channels, as one to many whose shifted sum is the result.
+
+    What the rows of the kernel would add up (of one output channel: its rows and columns) is
+    computed as channels of their own: 2 to 5 times faster on CPU.
+    """
+    kh, kw, channels, features = kernel.shape
+    x = direct.pad(x, padding)
+    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    if features > 1:
+        rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
+        terms = direct.convolve(x, rows).reshape(*x.shape[:2], width, kh, features)
+        return _total(terms[:, i : i + height, :, i] for i in range(kh))
+    terms = jnp.einsum("nhwc,ijc->nhwij", x, kernel[..., 0])
+    shifts = ((i, j) for i in range(kh) for j in range(kw))
+    return _total(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
+
+
+def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """`direct.convolve` of few channels, as one of many: the pixels that a kernel's row sees."""
+    kh, kw, channels, features = kernel.shape
+    x = direct.pad(x, padding)
+    width = x.shape[2] - kw + 1
+    x = jnp.concatenate([x[:, :, j : j + width] for j in range(kw)], axis=-1)
+    return direct.convolve(x, kernel.reshape(kh, 1, kw * channels, features))
+
+
+def _total(terms: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, terms)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def conv2d(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`direct.convolve` in the form that is fastest for its shape, with a gradient that is too."""
+    if kernel.shape[3] < _FEW:
+        return _taps_as_channels(x, kernel, padding)
+    if winograd.suits(x, kernel):
+        return winograd.convolve(x, kernel, padding)
+    if kernel.shape[1] > 3 and kernel.shape[2] < _FEW and x.size * kernel.shape[1] < _SMALL:
+        return _shifts_as_channels(x, kernel, padding)
+    return direct.convolve(x, kernel, padding)
+
+
+def _forward(
+    padding: Padding, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return conv2d(padding, x, kernel), (x, kernel)
+
+
+def _backward(
+    padding: Padding, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # Autodiff's convolutions carry permuted dimension numbers. XLA:CPU puts those in order in the
+    # entry computation only, so that in the body of a loop they run 60 to 110 times slower.
+    # Both gradients are therefore written as plain NHWC/HWIO convolutions.
+    x, kernel = saved
+    around = (kernel.shape[0] - 1 - padding[0], kernel.shape[1] - 1 - padding[1])
+    grad_x = conv2d(around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+    if kernel.shape[3] < _FEW:
+        # The image slides over the cotangent, so that its channels are those of the result.
+        flipped = direct.weight_gradient(cotangent, x, around)
+        return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
+    module = winograd if winograd.suits(x, kernel) else direct
+    return grad_x, module.weight_gradient(x, cotangent, padding).transpose(1, 2, 0, 3)
+
+
+conv2d.defvjp(_forward, _backward)
+
+
+def _halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return direct.convolve(x, kernel, (1, 1), stride=2)
+
+
+halving_conv2d = jax.custom_vjp(_halve)
+
+
+def _halving_forward(
+    x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _halve(x, kernel), (x, kernel)
+
+
+def _halving_backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # As above: autodiff's permuted dimension numbers are 50 times slower in a loop
+    # (the parts of an accumulated batch are one), so both gradients are NHWC/HWIO convolutions.
+    x, kernel = saved
+    _, height, width, channels = x.shape
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+
+    def every_other(row: int, column: int) -> jax.Array:
+        # An even row of the image was seen by the kernel's middle row alone, an odd one by the
+        # last and, from a step further down, by the first; columns likewise.
+        taps = flipped[1 - row :: 2, 1 - column :: 2]
+        return direct.conv(cotangent, taps, (1, 1), ((0, row), (0, column)))
+
+    phases = [jnp.stack([every_other(row, column) for column in (0, 1)], 3) for row in (0, 1)]
+    grad_x = jnp.stack(phases, 2)  # (N, H / 2, 2, W / 2, 2, C)
+    grad_x = grad_x.reshape(len(x), 2 * cotangent.shape[1], -1, channels)[:, :height, :width]
+
+    # The lower and right padding is read for odd sides only.
+    grad_kernel = direct.conv(
+        x.transpose(3, 1, 2, 0),
+        cotangent.transpose(1, 2, 0, 3),
+        (1, 1),
+        ((1, height % 2), (1, width % 2)),
+        rhs_dilation=(2, 2),
+    )
+    return grad_x, grad_kernel.transpose(1, 2, 0, 3)
+
+
+halving_conv2d.defvjp(_halving_forward, _halving_backward)

@@ -1,0 +1,150 @@
+"""3x3 convolutions with half of the multiplications: Winograd's F(4, 3) along the height.
+
+Four rows of the result are found from six of the image, as six convolutions with 1x3 kernels whose
+operands and results are sums of rows: A' [(G k) * (B' x)], Lavin and Gray, "Fast Algorithms for
+Convolutional Neural Networks", CVPR 2016, equation 5. In width the kernel stays as it is, which
+spares two thirds of the two-dimensional form's sums and most of its rounding.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from sr_jax.ops import direct
+from sr_jax.ops.direct import Padding
+
+_ROWS = 4
+
+
+def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(B', G, A') of Toom and Cook's interpolation at these points and infinity."""
+
+    def powers(count: int) -> np.ndarray:
+        infinity = np.eye(count)[-1:]
+        return np.concatenate([np.vander(points, count, increasing=True), infinity])
+
+    b = np.linalg.inv(powers(len(points) + 1)).T
+    b[np.abs(b) < 1e-9] = 0  # what rounding left of zeros
+    scale = np.abs(b).max(axis=1, keepdims=True)
+    return b / scale, powers(3) * scale, powers(_ROWS).T
+
+
+# Points that are each other's inverses: the error is 1.7 times a direct sum's, with the usual
+# 0, 1, -1, 2, -2 it is 2.4 times.
+_B, _G, _A = _transforms((0, np.sqrt(0.5), -np.sqrt(0.5), np.sqrt(2), -np.sqrt(2)))
+
+# Measured: in images of fewer pixels or channels the sums cost more than they save.
+_LEAST_CHANNELS, _LEAST_PIXELS = 64, 1000
+# A result of more values, and all that it is made of, does not fit in the caches. It is computed
+# in blocks; for a weight gradient they are smaller, as its operands are in no order that is read
+# in a row.
+_MOST_VALUES = 2_400_000
+_BLOCK_PIXELS, _GRADIENT_PIXELS = 8_000, 5_000
+
+
+def suits(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether it is faster than a direct convolution on a CPU; shapes as `convolve` takes them."""
+    n, height, width, channels = x.shape
+    return (
+        kernel.shape[:2] == (3, 3)
+        and x.dtype == jnp.float32
+        and min(channels, kernel.shape[3]) >= _LEAST_CHANNELS
+        and n * height * width >= _LEAST_PIXELS
+    )
+
+
+def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
+    """`direct.convolve` with a (3, 3, C, D) kernel; for one device, without a gradient."""
+    n, _, width, channels = x.shape
+    features = kernel.shape[3]
+    height, out_width = x.shape[1] + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    if n * height * width * max(channels, features) <= _MOST_VALUES:
+        return _convolve(x, kernel, padding)
+
+    images = _images(n, height * width, _BLOCK_PIXELS)
+    bands = -(-images * height * width // _BLOCK_PIXELS)
+    rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
+    bands = -(-height // rows)
+    # What is written over. Were it zeros, XLA would hold those of all layers from the start on.
+    y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, out_width, features))
+    x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (0, 0), (0, 0)))
+
+    def block(i: jax.Array, y: jax.Array) -> jax.Array:
+        # Where the last band would leave the image, both slices start as far up as they must.
+        start = (i // bands * images, i % bands * rows, 0, 0)
+        part = lax.dynamic_slice(x, start, (images, rows + 2, width, channels))
+        return lax.dynamic_update_slice(y, _convolve(part, kernel, (0, padding[1])), start)
+
+    return lax.fori_loop(0, n // images * bands, block, y)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    x = lax.optimization_barrier(x)  # else what made it is computed for each of the six
+    height = x.shape[1] + 2 * padding[0] - 2
+    kernels = jnp.einsum("mi,i...->m...", jnp.asarray(_G, kernel.dtype), kernel)
+    terms = [
+        direct.convolve(rows, kernel[None], (0, padding[1]))
+        for rows, kernel in zip(_sums(_B, _rows(x, height, padding[0])), kernels, strict=True)
+    ]
+    y = jnp.stack(_sums(_A, terms), axis=2)
+    return y.reshape(x.shape[0], -1, *y.shape[3:])[:, :height]
+
+
+def weight_gradient(x: jax.Array, y: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
+    """`direct.weight_gradient` to (C, 3, 3, D): the gradient of `convolve` by its kernel."""
+    n, height, width = y.shape[:3]
+    if height * width * max(x.shape[3], y.shape[3]) > _MOST_VALUES:
+        return direct.weight_gradient(x, y, padding)
+    images = _images(n, height * width, _GRADIENT_PIXELS)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        part, cotangent = (lax.dynamic_slice_in_dim(a, i * images, images) for a in (x, y))
+        return total + _weight_gradient(part, cotangent, padding)
+
+    total = jnp.zeros((x.shape[3], 3, 3, y.shape[3]), x.dtype)
+    return lax.fori_loop(0, n // images, add, total)
+
+
+def _images(n: int, pixels: int, most: int) -> int:
+    """How many of `n` images of this size make a block of at most so many pixels; one, or more."""
+    return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i * pixels <= most))
+
+
+def _weight_gradient(x: jax.Array, y: jax.Array, padding: Padding) -> jax.Array:
+    height = y.shape[1]
+    # In order for the convolutions below: (C, H, W, N) and (H, W, N, D).
+    sides = ((0, 0), (0, 0), (padding[1], padding[1]), (0, 0))
+    x, y = jnp.pad(x.transpose(3, 1, 2, 0), sides), y.transpose(1, 2, 0, 3)[None]
+    x, y = lax.optimization_barrier((x, y))
+    images = _sums(_B, _rows(x, height, padding[0]))
+    kernels = _sums(_A.T, _rows(y, height, 0)[:_ROWS])
+    images, kernels = lax.optimization_barrier((images, kernels))
+    terms = [direct.convolve(x, y[0]) for x, y in zip(images, kernels, strict=True)]
+    return jnp.concatenate(_sums(_G.T, terms), axis=1)
+
+
+def _rows(x: jax.Array, height: int, padding: int) -> list[jax.Array]:
+    """The six rows from which each four of a result of this height are made.
+
+    (N, H, ..), padded above and below -> six of (N, ceil(height / 4), ..).
+    """
+    blocks = -(-height // _ROWS)
+    below = (blocks + 1) * _ROWS - padding - x.shape[1]
+    x = jnp.pad(x, ((0, 0), (padding, below), *[(0, 0)] * (x.ndim - 2)))
+    x = x.reshape(x.shape[0], blocks + 1, _ROWS, *x.shape[2:])
+    return [x[:, i // _ROWS : i // _ROWS + blocks, i % _ROWS] for i in range(_ROWS + 2)]
+
+
+def _sums(matrix: np.ndarray, terms: Sequence[jax.Array]) -> list[jax.Array]:
+    """The product of a matrix with a list of arrays."""
+    return [
+        functools.reduce(
+            jnp.add,
+            (float(factor) * term for factor, term in zip(row, terms, strict=True) if factor),
+        )
+        for row in matrix
+    ]

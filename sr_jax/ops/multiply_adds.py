@@ -1,0 +1,55 @@
+"""Counts the multiply-adds of a program from its jaxpr, without running it."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from jax.extend import core
+
+
+def count_multiply_adds(jaxpr: core.Jaxpr) -> int:
+    """Multiply-adds of all matrix products and convolutions, loop bodies times their length.
+
+    Of a conditional the dearer branch counts.
+
+    Args:
+        jaxpr: of any function, for example `jax.make_jaxpr(function)(*arguments).jaxpr`.
+
+    Raises:
+        ValueError: products in a loop whose length is not known before it runs.
+    """
+    return sum(_count(equation) for equation in jaxpr.eqns)
+
+
+def _count(equation: core.JaxprEqn) -> int:
+    name, params = equation.primitive.name, equation.params
+    inner = [count_multiply_adds(jaxpr) for jaxpr in _inner_jaxprs(params)]
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        left = _shape(equation.invars[0])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
+    if name == "conv_general_dilated":
+        kernel = _shape(equation.invars[1])
+        features = kernel[params["dimension_numbers"].rhs_spec[0]]
+        # Of an image spread out by zeros (a transposed convolution) every zero is passed over.
+        spread = math.prod(params["lhs_dilation"])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features // spread
+    if name == "scan":
+        return int(params["length"]) * sum(inner)
+    if name == "while" and any(inner):
+        raise ValueError("a loop of unknown length: its multiply-adds cannot be counted")
+    return max(inner) if name == "cond" else sum(inner)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
+
+
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    """The jaxprs among an equation's parameters: bodies of calls, loops and branches."""
+    for value in params.values():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, core.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, core.Jaxpr):
+                yield item

@@ -1,0 +1,164 @@
+"""Programs are traced for the target that is asked for, and never served for another."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sr_jax.models import create_model, example_images, forward
+from sr_jax.ops.attention import CPU_SCORES, scores_at_once
+from sr_jax.ops.conv import conv2d
+from sr_jax.ops.products import exact_matmul
+from sr_jax.ops.target import (
+    Target,
+    platform,
+    rematerialisation,
+    rematerialises,
+    target,
+    traced_for,
+)
+
+CARD = Target("gpu", 80 * 2**30)
+
+
+def test_the_default_is_this_machine():
+    assert platform() == jax.default_backend()
+    with traced_for(CARD):
+        assert target() == CARD
+    assert platform() == jax.default_backend()
+
+
+def test_one_jitted_function_has_a_program_for_each_target():
+    x, kernel = jnp.ones((1, 40, 40, 64)), jnp.ones((3, 3, 64, 64))
+    gradient = jax.jit(jax.grad(lambda k: conv2d(x, k).sum()))
+
+    def loops() -> int:  # Winograd's form for a CPU has one, XLA's convolution none
+        return gradient.lower(kernel).as_text().count("stablehlo.while")
+
+    before = loops()
+    with traced_for(Target("any")):
+        assert loops() == 0
+    assert loops() == before
+    if jax.default_backend() == "cpu":
+        assert before > 0
+
+
+def test_rematerialisation_is_part_of_the_key():
+    traced = []
+
+    @jax.jit
+    def f(x):
+        traced.append(rematerialises())
+        return x
+
+    for enabled in (False, True, False, True):
+        with rematerialisation(enabled):
+            f(1.0)
+    assert traced == [False, True]
+
+
+def test_an_accelerator_holds_scores_by_its_memory():
+    with traced_for(CARD):
+        large = scores_at_once()
+    with traced_for(Target("tpu", 16 * 2**30)):
+        assert scores_at_once() == pytest.approx(large / 5, rel=1e-6)
+    # A batch of CSNLN's training patches, 48 x 48, is one block on either.
+    assert large / 5 > 16 * 48**4
+    for unknown in (Target("gpu"), Target("cpu", 2**40), Target("any", 2**40)):
+        with traced_for(unknown):
+            assert scores_at_once() == CPU_SCORES
+
+
+def test_exact_products_are_three_of_tf32_on_a_gpu_alone():
+    def traced(dtype: str) -> str:
+        x = jnp.zeros((4, 4), dtype)
+        return str(jax.make_jaxpr(exact_matmul)(x, x))
+
+    with traced_for(CARD):
+        assert "TF32_TF32_F32_X3" in traced("float32")
+        assert "TF32" not in traced("bfloat16")
+        assert "float32" in traced("bfloat16")  # what it is summed in
+    for other in (Target("tpu"), Target("cpu"), Target("any")):
+        with traced_for(other):
+            assert "HIGHEST" in traced("float32")
+
+
+SMALL = {
+    "srcnn_915": {},
+    "vdsr": {"depth": 4, "n_feats": 8},
+    "srresnet": {"n_resblocks": 2, "n_feats": 8},
+    "srgan_discriminator": {"n_feats": 4, "image_size": 32},
+    "edsr": {"n_resblocks": 2, "n_feats": 8},
+    "mdsr": {"n_resblocks": 2, "n_feats": 8},
+    "rcan": {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16},
+    "san": {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16},
+    "csnln": {"depth": 2, "n_feats": 8},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_textbook_forms_give_the_same_gradients(name):
+    """float64, 1e-9: the same function in another form, Winograd's with some more rounding.
+
+    Of each gradient's norm; biases before a centred covariance have none but rounding's, 1e-12.
+    """
+    model = create_model(name, **SMALL[name])
+    scale = 2 if name == "mdsr" else None
+    with jax.enable_x64(True):
+        images = jnp.asarray(np.random.default_rng(0).random(example_images(model).shape))
+        variables = model.init(jax.random.key(0), images, train=False)
+        # Zeros at the start would hide what depends on them.
+        leaves, tree = jax.tree.flatten(variables["params"])
+        rng = np.random.default_rng(1)
+        params = tree.unflatten([0.1 * rng.standard_normal(leaf.shape) for leaf in leaves])
+
+        @jax.jit
+        def gradients(params, images):
+            def loss(params, images):
+                y, _ = model.apply(
+                    {**variables, "params": params},
+                    images,
+                    scale=scale,
+                    train=True,
+                    mutable=["batch_stats"],
+                )
+                return jnp.sum(jnp.sin(y))
+
+            return jax.grad(loss, argnums=(0, 1))(params, images)
+
+        results = []
+        for device in (Target("cpu"), Target("any"), Target("gpu", 80 * 2**30)):
+            with traced_for(device):
+                results.append(jax.tree.leaves(gradients(params, images)))
+    total = np.sqrt(sum(np.linalg.norm(a) ** 2 for a in results[0]))
+    for others in results[1:]:
+        for a, b in zip(results[0], others, strict=True):
+            assert np.linalg.norm(a - b) <= 1e-9 * np.linalg.norm(a) + 1e-12 * total
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_every_network_lowers_for_accelerators(name, device):
+    """No plug-in is needed to lower; forward pass and gradient, float32 and bfloat16."""
+    model = create_model(name, **SMALL[name])
+    scale = 2 if name == "mdsr" else None
+    variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
+    shape = example_images(model).shape
+
+    def loss(params, variables, images):
+        y, _ = model.apply(
+            {**variables, "params": params},
+            images,
+            scale=scale,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        return jnp.sum(y.astype(jnp.float32))
+
+    with traced_for(Target("gpu" if device == "cuda" else device, 16 * 2**30)):
+        for dtype in (jnp.float32, jnp.bfloat16):
+            images = jax.ShapeDtypeStruct(shape, dtype)
+            gradient = jax.jit(jax.grad(loss)).trace(variables["params"], variables, images)
+            assert gradient.lower(lowering_platforms=(device,)).as_text()
+            run = jax.jit(lambda v, x: forward(model, v, x, scale=scale))
+            assert run.trace(variables, images).lower(lowering_platforms=(device,)).as_text()
