@@ -30,7 +30,7 @@ from sr_jax.train import make_sampler
 RECIPES = ("edsr:x2,baseline,photos", "srcnn:x2,photos", "vdsr:photos")
 COLUMNS = ("host", "device", "plans", "cutting", "NumPy", "DataLoader")
 STEPS = 10**6  # more than any measurement takes
-AHEAD = 400  # batches thrown away when a pipeline's turn begins: more than any prepares ahead
+AHEAD = 10  # batches thrown away when a pipeline's turn begins: more than any prepares ahead
 FAST_STEP = 2e-3  # seconds that an update may take on an accelerator
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -115,6 +115,14 @@ class Counted(NamedTuple):
     step: jax.Array
 
 
+def plans_of(sampler: PatchSampler, images: resident.ResidentImages) -> Iterator[np.ndarray]:
+    """The plan of every step, drawn in chunks as in training."""
+    rows = np.tile(np.arange(sampler.batch_size), resident.CHUNK)
+    for first in itertools.count(0, resident.CHUNK):
+        steps = np.repeat(np.arange(first, first + resident.CHUNK), sampler.batch_size)
+        yield from images.plan(sampler, steps, rows).reshape(resident.CHUNK, -1, 5)
+
+
 def device_cutting(sampler: PatchSampler, mesh: Mesh) -> dict[str, Callable[[], Any]]:
     """The batches of data placement "device", and its two parts."""
     images = resident.place(sampler, mesh, "device")
@@ -125,7 +133,8 @@ def device_cutting(sampler: PatchSampler, mesh: Mesh) -> dict[str, Callable[[], 
     )
     stream = enumerate(resident.batches(sampler, images, mesh, 0, STEPS))
     _, plan = next(stream)
-    planned, again = itertools.count(), itertools.cycle(range(plan["plan"].shape[0]))
+    plans = plans_of(sampler, images)
+    again = itertools.cycle(range(plan["plan"].shape[0]))
 
     def deliver() -> Any:
         step, data = next(stream)
@@ -133,7 +142,7 @@ def device_cutting(sampler: PatchSampler, mesh: Mesh) -> dict[str, Callable[[], 
 
     return {
         "device": deliver,
-        "plans": lambda: images.plan(sampler, next(planned), 0, sampler.batch_size),
+        "plans": lambda: next(plans),
         "cutting": lambda: jax.block_until_ready(cut(Counted(np.int32(next(again))), plan, None)),
     }
 

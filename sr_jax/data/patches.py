@@ -17,6 +17,7 @@ import numpy as np
 
 from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import ImagePair, Reader
+from sr_jax.data.streams import Streams
 from sr_jax.imaging.color import rgb_to_luma
 from sr_jax.imaging.files import to_float
 from sr_jax.imaging.resize import imresize
@@ -25,20 +26,20 @@ from sr_jax.imaging.resize import imresize
 _EPOCH, _STEP, _ROW = range(3)
 
 
-class Patch(NamedTuple):
-    """Where one training example lies.
+class Patches(NamedTuple):
+    """Where training examples lie, an array of integers (n,) each but for the last.
 
     Attributes:
-        image: its place among the sampler's images.
-        scale: its scale.
-        top, left: of the input patch, pixels of the network's input.
-        flips: of `symmetry`, three of 0 or 1.
+        image: places among the sampler's images.
+        scale: scales.
+        top, left: of the input patches, pixels of the network's input.
+        flips: of `symmetry`, (n, 3) of 0 or 1.
     """
 
-    image: int
-    scale: int
-    top: int
-    left: int
+    image: np.ndarray
+    scale: np.ndarray
+    top: np.ndarray
+    left: np.ndarray
     flips: np.ndarray
 
 
@@ -92,6 +93,7 @@ class PatchSampler:
         n_colors: 3, or 1 for luma.
         interpolated: whether the network takes an image that is already interpolated.
         cache: decoded images.
+        sizes: (place of an image, scale) -> height and width of that input, of those seen so far.
     """
 
     images: Sequence[ImagePair]
@@ -102,10 +104,11 @@ class PatchSampler:
     n_colors: int = 3
     interpolated: bool = False
     cache: ImageCache = field(default_factory=lambda: ImageCache(2**30))
+    sizes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
 
     def scale(self, step: int) -> int:
         """The scale of a step, for networks that have one scale a step."""
-        return _scale(self.seed, self.scales, step)
+        return int(np.random.default_rng((self.seed, _STEP, step)).choice(self.scales))
 
     def smallest_side(self) -> int:
         """What the shorter side of an HR image must have for a patch of any scale, in pixels."""
@@ -124,58 +127,74 @@ class PatchSampler:
         Raises:
             ValueError: an image cannot be read or is smaller than a patch; it is named.
         """
-        examples = [self._example(step, row) for row in range(start, stop)]
+        places = self.draw(np.full(stop - start, step), np.arange(start, stop), self._sizes)
+        examples = [self._cut(*place) for place in zip(*places, strict=True)]
         inputs, targets = zip(*examples, strict=True)
         return np.stack(inputs), np.stack(targets)
 
-    def draw(self, step: int, row: int, size_of: Callable[[int, int], tuple[int, int]]) -> Patch:
-        """The patch that becomes a row of the global batch of a step.
+    def draw(
+        self,
+        steps: np.ndarray,
+        rows: np.ndarray,
+        sizes_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> Patches:
+        """The patches that become some rows of the global batches of some steps.
 
         Args:
-            step: from 0.
-            row: from 0, below `batch_size`.
-            size_of: (place of an image, scale) -> (height, width) of the network's input.
+            steps: of each patch, (n,), from 0.
+            rows: of each patch, (n,), from 0, below `batch_size`.
+            sizes_of: (places of images (n,), scales (n,)) -> height and width of the network's
+                inputs, (n, 2).
 
         Raises:
-            ValueError: the image is smaller than a patch; it is named.
+            ValueError: an image is smaller than a patch; it is named.
         """
-        epoch, position = divmod(step * self.batch_size + row, len(self.images))
-        index = int(_permutation(self.seed, epoch, len(self.images))[position])
-        rng = np.random.default_rng((self.seed, _ROW, step, row))
-        scales = self.scales
-        scale = scales[rng.integers(len(scales))] if self.interpolated else self.scale(step)
-        height, width = size_of(index, scale)
-        size = self.patch_size
-        if min(height, width) < size:
+        epochs, positions = np.divmod(steps * self.batch_size + rows, len(self.images))
+        image = np.empty(len(rows), np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            image[here] = _permutation(self.seed, int(epoch), len(self.images))[positions[here]]
+        streams = Streams((self.seed, _ROW, steps, rows))
+        scales = np.asarray(self.scales)
+        if self.interpolated:
+            scale = scales[streams.integers(len(scales))]
+        else:
+            scale = scales[Streams((self.seed, _STEP, steps)).integers(len(scales))]
+        sizes, side = sizes_of(image, scale), self.patch_size
+        small = np.flatnonzero(sizes.min(axis=1) < side)
+        if small.size:
+            (height, width), first = sizes[small[0]], self.images[image[small[0]]]
             raise ValueError(
-                f"{self.images[index].name} is {height}x{width} pixels at the network's input "
-                f"(x{scale}), smaller than data.lr_patch_size {size}: remove it or choose a "
-                "smaller patch"
+                f"{first.name} is {height}x{width} pixels at the network's input "
+                f"(x{scale[small[0]]}), smaller than data.lr_patch_size {side}: remove it or "
+                "choose a smaller patch"
             )
-        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
-        return Patch(index, scale, int(top), int(left), rng.integers(0, 2, size=3))
+        top, left = (streams.integers(sizes[:, axis] - side + 1) for axis in (0, 1))
+        flips = np.stack([streams.integers(2) for _ in range(3)], axis=1)
+        return Patches(image, scale, top, left, flips)
 
-    def _example(self, step: int, row: int) -> tuple[np.ndarray, np.ndarray]:
-        pair_of = functools.cache(self._pair)  # so that no row reads twice what the cache drops
-        image, scale, top, left, flips = self.draw(step, row, lambda i, s: _sides(pair_of(i, s)))
-        size = self.patch_size
+    def _cut(
+        self, image: int, scale: int, top: int, left: int, flips: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         patches = []
         factors = (1, 1 if self.interpolated else scale)
-        for array, factor in zip(pair_of(image, scale), factors, strict=True):
-            rows = slice(top * factor, (top + size) * factor)
-            columns = slice(left * factor, (left + size) * factor)
+        for array, factor in zip(self._pair(int(image), int(scale)), factors, strict=True):
+            rows = slice(top * factor, (top + self.patch_size) * factor)
+            columns = slice(left * factor, (left + self.patch_size) * factor)
             patches.append(_as_float(symmetry(array[rows, columns], flips)))
         return patches[0], patches[1]
+
+    def _sizes(self, images: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        keys = list(zip(images.tolist(), scales.tolist(), strict=True))
+        for key in keys:
+            if key not in self.sizes:  # of the cache, which drops images
+                self.sizes[key] = self._pair(*key)[0].shape[:2]
+        return np.array([self.sizes[key] for key in keys])
 
     def _pair(self, index: int, scale: int) -> tuple[np.ndarray, ...]:
         image, colors, interpolated = self.images[index], self.n_colors, self.interpolated
         make = functools.partial(network_pair, image, scale, colors, interpolated)
         return self.cache.get((index, scale), make)
-
-
-def _sides(pair: tuple[np.ndarray, ...]) -> tuple[int, int]:
-    height, width = pair[0].shape[:2]
-    return height, width
 
 
 def network_pair(
@@ -258,11 +277,6 @@ class _Once:
 def _in_double(rgb: np.ndarray, n_colors: int) -> np.ndarray:
     image = to_float(rgb, np.float64)
     return rgb_to_luma(image) if n_colors == 1 else image
-
-
-@functools.lru_cache(maxsize=64)
-def _scale(seed: int, scales: tuple[int, ...], step: int) -> int:
-    return int(np.random.default_rng((seed, _STEP, step)).choice(scales))
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,19 +1,18 @@
 """Training images on the devices: decoded once, kept there whole, cut inside the jitted step.
 
-The host only draws which patch is which row (`sr_jax.data.patches`), some hundred steps ahead.
+The host only draws which patch is which row (`sr_jax.data.patches`), hundreds of steps ahead.
 Batch k is bit for bit that of `sr_jax.data.pipeline`.
 
 On the devices the images of a kind, network inputs or targets, lie one after the other, row by row,
-in one flat array a colour channel. A row of a patch is then a run of such an array. One array of
-pixels of three bytes would be padded to many times its size on a TPU.
+in one flat array a colour channel. A row of a patch is then a run of such an array. (One array
+of pixels, three bytes each, would take a third more on a TPU, which pads them to four.)
 """
 
-import collections
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,23 +38,14 @@ SPECS = {
 _SHARE = 0.25
 # Starts of runs are uint32.
 _MAX_PIXELS = 2**32 - 1
-# A plan goes to the devices in chunks of so many steps, of which so many are drawn ahead.
-_CHUNK = 64
-_AHEAD = 4
+# Steps whose plan is drawn, and moved to the devices, at once: one such chunk is drawn ahead.
+CHUNK = 256
 _PATIENCE = 5.0  # seconds, after which loading shows a bar
 
 # A byte as a float32: XLA may turn a division by 255 into a multiplication, which rounds otherwise.
 _TO_FLOAT = np.arange(256).astype(np.float32) / np.float32(255)
 
 Channels = tuple[jax.Array, ...]
-
-
-class _Place(NamedTuple):
-    """Where an image begins in the flat arrays of its kind, in pixels, and its sides."""
-
-    start: int
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -65,43 +55,47 @@ class ResidentImages:
     Attributes:
         channels: "lr", the networks' inputs of all scales, and "hr", the targets: one flat array a
             colour channel, uint8 as read or float32 as `network_pair` makes it.
-        inputs: (place among the sampler's images, scale) -> place of that input in "lr".
-        targets: places in "hr", one an image.
+        inputs: where the inputs begin in their flat arrays, in pixels, and their heights and
+            widths: int64 (images, scales, 3).
+        targets: those of the targets, (images, 3).
     """
 
     channels: dict[str, Channels]
-    inputs: dict[tuple[int, int], _Place]
-    targets: Sequence[_Place]
+    inputs: np.ndarray
+    targets: np.ndarray
 
-    def plan(self, sampler: PatchSampler, step: int, start: int, stop: int) -> np.ndarray:
-        """Where the patches of rows start..stop-1 of a step lie.
+    def plan(self, sampler: PatchSampler, steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Where the patches of some rows of some steps lie.
+
+        Args:
+            sampler: what to draw.
+            steps, rows: of each patch, (n,).
 
         Returns:
-            uint32 (rows, 5): first pixel and width of the input's image, first pixel and width of
+            uint32 (n, 5): first pixel and width of the input's image, first pixel and width of
             the target's, and the three flips as bits.
 
         Raises:
             ValueError: an image is smaller than a patch; it is named.
         """
+        order = np.argsort(sampler.scales)
 
-        def size_of(index: int, scale: int) -> tuple[int, int]:
-            return self.inputs[index, scale][1:]
+        def input_of(images: np.ndarray, scales: np.ndarray) -> np.ndarray:
+            found = np.searchsorted(sampler.scales, scales, sorter=order)
+            return self.inputs[images, order[found]]
 
-        rows = []
-        for row in range(start, stop):
-            index, scale, top, left, flips = sampler.draw(step, row, size_of)
-            lr, hr = self.inputs[index, scale], self.targets[index]
-            factor = 1 if sampler.interpolated else scale
-            rows.append(
-                (
-                    lr.start + top * lr.width + left,
-                    lr.width,
-                    hr.start + factor * (top * hr.width + left),
-                    hr.width,
-                    flips[0] + 2 * flips[1] + 4 * flips[2],
-                )
-            )
-        return np.array(rows, np.uint32)
+        patches = sampler.draw(steps, rows, lambda i, s: input_of(i, s)[:, 1:])
+        lr_start, _, lr_width = input_of(patches.image, patches.scale).T
+        hr_start, _, hr_width = self.targets[patches.image].T
+        factor = 1 if sampler.interpolated else patches.scale
+        columns = (
+            lr_start + patches.top * lr_width + patches.left,
+            lr_width,
+            hr_start + factor * (patches.top * hr_width + patches.left),
+            hr_width,
+            patches.flips @ [1, 2, 4],
+        )
+        return np.stack(columns, axis=1).astype(np.uint32)
 
 
 def place(sampler: PatchSampler, mesh: Mesh, placement: str) -> ResidentImages | None:
@@ -183,19 +177,16 @@ def _pixels(arrays: Sequence[np.ndarray]) -> int:
 def _pack(
     sampler: PatchSampler, mesh: Mesh, lr: list[np.ndarray], hr: list[np.ndarray]
 ) -> ResidentImages:
-    keys = [(index, scale) for index in range(len(hr)) for scale in sampler.scales]
-    inputs = dict(zip(keys, _places(lr), strict=True))
+    inputs = _places(lr).reshape(len(hr), len(sampler.scales), 3)
     channels = {"lr": _flat_channels(mesh, lr), "hr": _flat_channels(mesh, hr)}
     return ResidentImages(channels, inputs, _places(hr))
 
 
-def _places(arrays: Sequence[np.ndarray]) -> list[_Place]:
-    places, start = [], 0
-    for array in arrays:
-        height, width = array.shape[:2]
-        places.append(_Place(start, height, width))
-        start += height * width
-    return places
+def _places(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Where images that lie one after the other begin, and their heights and widths: (n, 3)."""
+    sizes = np.array([array.shape[:2] for array in arrays], np.int64)
+    ends = np.cumsum(sizes.prod(axis=1))
+    return np.column_stack([np.append(0, ends[:-1]), sizes])
 
 
 def _flat_channels(mesh: Mesh, arrays: Sequence[np.ndarray]) -> Channels:
@@ -236,24 +227,24 @@ def batches(
     rows = NamedSharding(mesh, SPECS["plan"])
 
     def draw(first: int) -> dict[str, Any]:
-        plan = np.zeros((_CHUNK, rows_here, 5), np.uint32)
-        for step in range(first, min(first + _CHUNK, stop)):
-            plan[step - first] = images.plan(sampler, step, first_row, first_row + rows_here)
+        steps = np.arange(first, min(first + CHUNK, stop))
+        own = np.arange(first_row, first_row + rows_here)
+        drawn = images.plan(sampler, np.repeat(steps, rows_here), np.tile(own, len(steps)))
+        plan = np.zeros((CHUNK, rows_here, 5), np.uint32)
+        plan[: len(steps)] = drawn.reshape(len(steps), rows_here, 5)
         return {
             "images": images.channels,
             "plan": jax.make_array_from_process_local_data(rows, plan),
             "first": _on_every_device(mesh, np.asarray(first, np.int32)),
         }
 
-    chunks = range(start, stop, _CHUNK)
-    waiting = collections.deque(chunks)
-    ahead: collections.deque[Future[dict[str, Any]]] = collections.deque()
     with ThreadPoolExecutor(1) as thread:
-        for first in chunks:
-            while waiting and len(ahead) <= _AHEAD:
-                ahead.append(thread.submit(draw, waiting.popleft()))
-            chunk = ahead.popleft().result()
-            for _ in range(first, min(first + _CHUNK, stop)):
+        ahead = thread.submit(draw, start)
+        for first in range(start, stop, CHUNK):
+            chunk = ahead.result()
+            if first + CHUNK < stop:
+                ahead = thread.submit(draw, first + CHUNK)
+            for _ in range(first, min(first + CHUNK, stop)):
                 yield chunk
 
 
