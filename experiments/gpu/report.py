@@ -38,6 +38,7 @@ def _correctness(items: Mapping[str, Any]) -> list[str]:
 
 def _speed(items: Mapping[str, Any]) -> list[str]:
     head = ["row", "ours, ms", *(f"{how}, ms" for how in FORMATS), "ratio", "share of peak"]
+    head += ["ours, MiB", "PyTorch, MiB"]
     rows = []
     for name, answer in items.items():
         if answer["status"] != "measured":
@@ -54,6 +55,8 @@ def _speed(items: Mapping[str, Any]) -> list[str]:
                 *map(_milliseconds, theirs),
                 f"{ratio:.2f}" if ratio else "",
                 f"{ours['share_of_peak']:.0%}" if "share_of_peak" in ours else "",
+                f"{(ours.get('program_bytes') or 0) / 2**20:,.0f}",
+                f"{answer['pytorch_peak_bytes'] / 2**20:,.0f}",
             ]
         )
     return table(head, rows)

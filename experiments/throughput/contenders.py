@@ -24,12 +24,14 @@ class Contender:
             first one's `loss` and `gradient`, so it has to be called before anything else.
         compile_seconds: what it took to compile, None for eager PyTorch.
         temporary_bytes: what the compiler says that the program takes beside its arguments.
+        program_bytes: that, and its arguments and results.
     """
 
     run: Callable[[], Any]
     result: Callable[[], Mapping[str, np.ndarray]]
     compile_seconds: float | None = None
     temporary_bytes: int | None = None
+    program_bytes: int | None = None
 
 
 def errors(

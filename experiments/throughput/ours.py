@@ -51,7 +51,7 @@ def inference(cell: Cell, side: Side, images: np.ndarray) -> Contender:
     def run() -> jax.Array:
         return jax.block_until_ready(program(*arguments))
 
-    return Contender(run, lambda: {"output": np.asarray(run())}, seconds, _temporary(program))
+    return Contender(run, lambda: {"output": np.asarray(run())}, seconds, *_bytes(program))
 
 
 def training(
@@ -92,7 +92,7 @@ def training(
             found[f"gradient {index}"] = flat(moments) / (1 - config.b1)
         return found
 
-    return Contender(run, result, seconds, _temporary(program))
+    return Contender(run, result, seconds, *_bytes(program))
 
 
 def flat(params: Any) -> np.ndarray:
@@ -130,12 +130,12 @@ def temporary_bytes(cell: Cell) -> int:
         program, _ = _compile(
             compiled(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
         )
-        return _temporary(program)
+        return _bytes(program)[0]
     optimizer = make_optimizer(get_defaults().optimizer, models[0])
     states = [jax.eval_shape(lambda v: _state(v, optimizer), variables) for variables in shapes]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
     step, loss = _update(cell, tuple(models), 1.0)
-    return _temporary(_compile(step, state, {"lr": images, "hr": targets}, loss)[0])
+    return _bytes(_compile(step, state, {"lr": images, "hr": targets}, loss)[0])[0]
 
 
 def _update(cell: Cell, models: tuple[Network, ...], loss_scale: float) -> tuple[Any, Any]:
@@ -172,8 +172,11 @@ def _compile(function: Any, *arguments: Any) -> tuple[Any, float]:
     return program, time.perf_counter() - start
 
 
-def _temporary(program: Any) -> int:
-    return int(program.memory_analysis().temp_size_in_bytes)
+def _bytes(program: Any) -> tuple[int, int]:
+    """What the compiler says of temporaries, and of all that the program takes."""
+    told = program.memory_analysis()
+    held = told.argument_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes
+    return int(told.temp_size_in_bytes), int(told.temp_size_in_bytes + held)
 
 
 def _is_adam(node: Any) -> bool:

@@ -51,11 +51,28 @@ class Limits(NamedTuple):
     bytes: float = float("inf")
 
 
-def measure(cell: Cell, limits: Limits) -> dict[str, Any]:
-    """The row of a cell; experiments/throughput/README.md describes its fields."""
-    _prepare()
+def measure(
+    cell: Cell,
+    limits: Limits,
+    *,
+    best: Mapping[str, float] | None = None,
+    without: Sequence[str] = (),
+    make: Callable[..., Contender] | None = None,
+    tolerance: float | None = None,
+) -> dict[str, Any]:
+    """The row of a cell; experiments/throughput/README.md describes its fields.
+
+    Args:
+        cell: what to measure.
+        limits: what it may take.
+        best: flops a second of each library's matrix product; None measures them.
+        without: columns that are left out.
+        make: takes the place of `build`.
+        tolerance: of the columns' outputs; None is the one of the precision.
+    """
+    prepare()
     load = os.getloadavg()[0]
-    best = peaks(cell.dtype, accelerator=_on_accelerator())
+    best = best or peaks(cell.dtype, accelerator=on_accelerator())
     costs = {algorithm: pytorch.cost(cell, algorithm) for algorithm in cell.network.algorithms}
     flops = {"ours": ours.flops(cell), **{name: cost.flops for name, cost in costs.items()}}
     # Until it is compiled, our program is taken to need what the leanest twin does.
@@ -81,15 +98,15 @@ def measure(cell: Cell, limits: Limits) -> dict[str, Any]:
         "flops": flops,
         "estimated_bytes": size,
         "peak_gflops_per_second": {name: value / 1e9 for name, value in best.items()},
-        "tolerance": TOLERANCES[_precision(cell)],
+        "tolerance": TOLERANCES[_precision(cell)] if tolerance is None else tolerance,
     }
-    names = columns(cell)
+    names = {k: v for k, v in columns(cell).items() if k not in without}
     entries = {name: {"status": estimates[names[name]]} for name in names if dear[names[name]]}
     sides = prepare_sides(cell)
     wanted = [name for name in names if name not in entries]
     entries |= compare(
         wanted,
-        lambda name, layout: build(cell, name, sides, layout, limits.compile),
+        lambda name, layout: (make or build)(cell, name, sides, layout, limits.compile),
         row["tolerance"],
         limits.budget,
     )
@@ -150,6 +167,7 @@ def compare(
             "relative_error": check_equal(name, result, reference, tolerance),
             "compile_seconds": contender.compile_seconds,
             "temporary_bytes": contender.temporary_bytes,
+            "program_bytes": contender.program_bytes,
             "layout": layout,
         }
         runs[name] = contender.run
@@ -235,18 +253,18 @@ def peak_memory(cell: Cell, name: str, layout: str, compile_limit: float) -> dic
         `peak_bytes`, of the accelerator, else the resident set of the process while the contender
         runs; then also `before_bytes`, the resident set before it was built.
     """
-    _prepare()
+    prepare()
     sides = prepare_sides(cell)
     before = _resident("VmRSS")
     contender = build(cell, name, sides, layout, compile_limit)  # compiles
     if cell.task == "train":
         contender.run()  # PyTorch makes Adam's moments in the first step
     gc.collect()
-    if not _on_accelerator():
+    if not on_accelerator():
         # Linux forgets the peak so far, which is the compiler's.
         Path("/proc/self/clear_refs").write_text("5")
     contender.run()
-    if not _on_accelerator():
+    if not on_accelerator():
         return {"peak_bytes": _resident("VmHWM"), "before_bytes": before}
     if name == "ours":
         return {"peak_bytes": jax.devices()[0].memory_stats()["peak_bytes_in_use"]}
@@ -278,8 +296,9 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _prepare() -> None:
-    if _on_accelerator() != (pytorch.device().type != "cpu"):
+def prepare() -> None:
+    """Checks that both libraries are on one device, and sets PyTorch's switches."""
+    if on_accelerator() != (pytorch.device().type != "cpu"):
         raise ValueError(
             f"JAX runs on {jax.default_backend()} and PyTorch on {pytorch.device()}: install both "
             "for the same device, or set JAX_PLATFORMS=cpu or CUDA_VISIBLE_DEVICES="
@@ -290,12 +309,13 @@ def _prepare() -> None:
     torch.backends.cudnn.benchmark = True
 
 
-def _on_accelerator() -> bool:
+def on_accelerator() -> bool:
+    """Whether JAX has one."""
     return jax.default_backend() != "cpu"
 
 
 def _precision(cell: Cell) -> str:
-    return "tf32" if _on_accelerator() and cell.dtype == "float32" else cell.dtype
+    return "tf32" if on_accelerator() and cell.dtype == "float32" else cell.dtype
 
 
 def _resident(field: str) -> int:
