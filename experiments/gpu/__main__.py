@@ -8,6 +8,8 @@ on the CPU: `--small`.
 """
 
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +22,7 @@ from experiments.gpu.stages import Results, Runner, Stage
 from experiments.programs.compile import commit
 
 # Beside PyTorch on one card XLA must not take all of its memory.
+MEASURED = ("card", "correctness", "speed")  # what a later run need not do again; trainings go on
 CHILDREN = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
@@ -34,19 +37,27 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Stages; all by default.")] = None,
 ) -> None:
     """Runs the stages and writes the report."""
-    results = Results(output, {"commit": commit(), "minutes": minutes, "small": small})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the children
+    conditions = {"commit": _commit(data), "minutes": minutes, "small": small}
+    results = Results(output, conditions)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         stages = {stage.name: stage for stage in list_stages(output, data, scratch, small)}
         if unknown := set(only or ()) - stages.keys():
             raise typer.BadParameter(f"{', '.join(unknown)}: stages are {', '.join(stages)}")
         if earlier:
-            results.carry_over(json.loads(earlier.read_text()), list(stages))
+            results.carry_over(json.loads(earlier.read_text()), MEASURED)
         runner = Runner(results, scratch, 60 * minutes)
         for together in (("card",), ("correctness", "vdsr"), ("speed",), ("edsr_baseline",)):
             chosen = [stages[name] for name in together if name in stages]
             runner.run(*(stage for stage in chosen if not only or stage.name in only))
             write_report(results.found, output / "report.md")
+
+
+def _commit(data: Path | None) -> str:
+    """That of the data, which a machine without git is sent; else of the checkout."""
+    written = (data or Path()) / "commit.txt"
+    return written.read_text() if written.exists() else commit()
 
 
 def list_stages(output: Path, data: Path | None, scratch: Path, small: bool) -> list[Stage]:

@@ -13,6 +13,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
+from experiments.programs.compile import commit
 from sr_jax.imaging.files import list_images
 
 
@@ -27,10 +28,18 @@ def main(
 ) -> None:
     """Copies everything, and photographs for as long as there is room."""
     left = int(most * 2**20)
-    for name, folder in (("Set5/HR", set5), ("T91", t91), ("BSDS200", bsds200)):
+    # All 291 train; Set5 is what the training is watched by; nothing is chosen by it.
+    places = (
+        ("Set5/HR", set5),
+        ("291/validation", set5),
+        ("291/train/T91", t91),
+        ("291/train/BSDS200", bsds200),
+    )
+    for name, folder in places:
         for image in track(list_images(folder), name):
             left -= write(image, output / name / f"{image.stem}.webp")
-    for part in sorted(earlier.glob("edsr_baseline.tar.*")) if earlier else ():
+    (output / "commit.txt").write_text(commit())
+    for part in sorted(earlier.glob("*.tar.*")) if earlier else ():
         (output / part.name).write_bytes(part.read_bytes())
         left -= part.stat().st_size
     if left < 0:

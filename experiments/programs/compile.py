@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -213,6 +214,8 @@ def commit() -> str:
     run = functools.partial(
         subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parent
     )
+    if not shutil.which("git"):
+        return "unknown"
     head = run(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
     return head + ("+" if run(["git", "status", "--porcelain", "-uno"]).stdout.strip() else "")
 
