@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr_jax.console import image_progress, parse_length, run
-from sr_jax.models.network import Network
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sr_jax.inference.planning import Plan
+    from sr_jax.models.network import Network
 
 
 class Dtype(StrEnum):

@@ -172,7 +172,7 @@ def parts_of(model: Network, shape: tuple[int, ...], rest: Any) -> int:
     0.7 of the time and a third of the memory then. One on accelerators, and with batch
     normalisation, which would see every part as a batch.
 
-    >>> parts_of(nn.Dense(1), (16, 41, 41, 1), {"batch_stats": {}})
+    >>> parts_of(Network(), (16, 41, 41, 1), {"batch_stats": {}})
     1
     """
     if platform() != "cpu" or "batch_stats" in rest:
