@@ -7,6 +7,7 @@ is in DIR/results.json after every answer; nothing later can lose it. Without a 
 on the CPU: `--small`.
 """
 
+import dataclasses
 import json
 import signal
 import sys
@@ -98,7 +99,7 @@ def list_stages(output: Path, data: Path | None, scratch: Path, small: bool) -> 
         ),
     ]
     return [
-        Stage(**{**vars(stage), "environment": environment})
+        dataclasses.replace(stage, environment=environment)
         for stage in stages
         if data or stage.module != "experiments.gpu.training"
     ]

@@ -26,8 +26,9 @@ SAMPLES = 256  # of each parameter's gradient that are compared
 # fifth, the bounds that experiments/throughput has for what is timed.
 TOLERANCES = {"float32": 2e-5, "tf32": 3e-2, "bfloat16": 2e-1}
 # A gradient jumps where a ReLU's argument is rounded to the other side of zero: one crossing costs
-# up to 5e-3 in float32 (tests/models/test_goldens.py), and more cross in the shorter types.
-GRADIENT_TOLERANCES = {"float32": 1e-2, "tf32": 3e-1, "bfloat16": 1.0}
+# up to 5e-3 in float32 (tests/models/test_goldens.py), and more cross in the shorter types. A
+# gradient of zeros has an error of 1.
+GRADIENT_TOLERANCES = {"float32": 1e-2, "tf32": 3e-1, "bfloat16": 5e-1}
 SMALL = ("srcnn_915_y", "vdsr_y_bias", "edsr_baseline_x2")
 
 

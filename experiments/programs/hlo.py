@@ -162,8 +162,8 @@ class Program:
             if line.opcode == "while":
                 yield times * self._trips(line)
                 yield from self._loops(_body(line), times * self._trips(line))
-            elif line.opcode == "call":
-                yield from self._loops(_CALLED.search(line.text).group(1), times)  # type: ignore[union-attr]
+            elif line.opcode == "call" and (called := _CALLED.search(line.text)):
+                yield from self._loops(called.group(1), times)
 
 
 def parse(text: str) -> Program:

@@ -11,7 +11,7 @@ def writes_out(length: int, up_to: int) -> bool:
     """Whether a loop of so many rounds is traced as straight code.
 
     On a GPU always: in a loop everything that the backward pass needs is copied into stacked arrays
-    and out of them, of which RCAN's step has 230 GB (experiments/programs). Elsewhere `up_to`
+    and out of them, of which RCAN's step has 230 GiB (experiments/programs). Elsewhere `up_to`
     rounds, for the compile time. Never under rematerialisation: XLA would merge what is computed
     again with what was computed before.
     """

@@ -96,6 +96,18 @@ SMALL = {
 }
 
 
+def trained(model, variables, params, images):
+    """The output in training mode, at x2 where the network asks."""
+    output, _ = model.apply(
+        {**variables, "params": params},
+        images,
+        scale=model.call_scale(2),
+        train=True,
+        mutable=["batch_stats"],
+    )
+    return output
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_textbook_forms_give_the_same_gradients(name):
     """float64, 1e-9: the same function in another form, Winograd's with some more rounding.
@@ -103,7 +115,6 @@ def test_textbook_forms_give_the_same_gradients(name):
     Of each gradient's norm; biases before a centred covariance have none but rounding's, 1e-12.
     """
     model = create_model(name, **SMALL[name])
-    scale = 2 if name == "mdsr" else None
     with jax.enable_x64(True):
         images = jnp.asarray(np.random.default_rng(0).random(example_images(model).shape))
         variables = model.init(jax.random.key(0), images, train=False)
@@ -115,14 +126,7 @@ def test_textbook_forms_give_the_same_gradients(name):
         @jax.jit
         def gradients(params, images):
             def loss(params, images):
-                y, _ = model.apply(
-                    {**variables, "params": params},
-                    images,
-                    scale=scale,
-                    train=True,
-                    mutable=["batch_stats"],
-                )
-                return jnp.sum(jnp.sin(y))
+                return jnp.sum(jnp.sin(trained(model, variables, params, images)))
 
             return jax.grad(loss, argnums=(0, 1))(params, images)
 
@@ -141,24 +145,16 @@ def test_textbook_forms_give_the_same_gradients(name):
 def test_every_network_lowers_for_accelerators(name, device):
     """No plug-in is needed to lower; forward pass and gradient, float32 and bfloat16."""
     model = create_model(name, **SMALL[name])
-    scale = 2 if name == "mdsr" else None
     variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
     shape = example_images(model).shape
 
     def loss(params, variables, images):
-        y, _ = model.apply(
-            {**variables, "params": params},
-            images,
-            scale=scale,
-            train=True,
-            mutable=["batch_stats"],
-        )
-        return jnp.sum(y.astype(jnp.float32))
+        return jnp.sum(trained(model, variables, params, images).astype(jnp.float32))
 
     with traced_for(Target("gpu" if device == "cuda" else device, 16 * 2**30)):
         for dtype in (jnp.float32, jnp.bfloat16):
             images = jax.ShapeDtypeStruct(shape, dtype)
             gradient = jax.jit(jax.grad(loss)).trace(variables["params"], variables, images)
             assert gradient.lower(lowering_platforms=(device,)).as_text()
-            run = jax.jit(lambda v, x: forward(model, v, x, scale=scale))
+            run = jax.jit(lambda v, x: forward(model, v, x, scale=model.call_scale(2)))
             assert run.trace(variables, images).lower(lowering_platforms=(device,)).as_text()
