@@ -1,6 +1,5 @@
 """What all recipes share: the fields of a config, and the arguments behind its file name."""
 
-import re
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -177,8 +176,3 @@ def cut_down(
     rates.learning_rate = learning_rate
     rates.decay_every = rates.decay_every * steps // recipe_steps
     rates.decay_at = tuple(step * steps // recipe_steps for step in rates.decay_at)
-
-
-def default_workdir(name: str, arguments: str | None) -> str:
-    """Where `python -m sr_jax.main --config=configs/<name>.py:<arguments>` puts its results."""
-    return "-".join([f"runs/{name}", *re.findall(r"[\w.]+", arguments or "")])

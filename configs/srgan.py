@@ -26,6 +26,7 @@ unless loss.vgg names the weights of one.
 from ml_collections import ConfigDict
 
 from configs import common
+from sr_jax.recipe import default_workdir
 
 CONTENT_LOSSES = ("vgg54", "vgg22", "mse")
 
@@ -50,7 +51,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
         )
         config.adversarial.n_feats = 8
     else:
-        config.init_from = common.default_workdir("srresnet", _without_variant(arguments))
+        config.init_from = default_workdir(f"srresnet:{_without_variant(arguments)}")
     return config.lock()
 
 

@@ -4,7 +4,6 @@ python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=run
 """
 
 import os
-import re
 from pathlib import Path
 
 # TensorFlow only feeds data: keep it quiet.
@@ -15,10 +14,13 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from sr_jax import evaluate, sharding, weights
-from sr_jax.console import log_to_terminal, run
-from sr_jax.scoring import list_contenders, score_all
-from sr_jax.train import load_images, train
+from sr_jax import cluster, weights
+from sr_jax.commands.console import log_to_terminal, run
+from sr_jax.commands.evaluate import score_with_progress
+from sr_jax.evaluation import report
+from sr_jax.evaluation.scoring import list_contenders
+from sr_jax.recipe import default_workdir, load_images, read_config
+from sr_jax.train import train
 
 FLAGS = flags.FLAGS
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
@@ -33,29 +35,23 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
-    sharding.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    cluster.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     log_to_terminal(warnings_only=jax.process_index() > 0)
     recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
     config = CONFIG.value
     if MODE.value == "train":
-        train(config, workdir, profile=PROFILE.value)
+        train(read_config(config), workdir, profile=PROFILE.value)
         return
     contenders = list_contenders(weights.load(weights.find(workdir), allow=(config.model.name,)))
     validation = load_images(config, "validation")
     source, scales = config.data.source, config.data.scales
-    scores = [score for score, *_ in score_all({source: validation}, scales, contenders)]
-    evaluate.write_scores(workdir / "scores.json", scores)
-    evaluate.print_scores(scores, contenders)
+    scored = score_with_progress({source: validation}, scales, contenders)
+    scores = [score for score, *_ in scored]
+    report.write_scores(workdir / "scores.json", scores)
+    report.print_scores(scores, contenders)
     images = [(source, pair) for pair in validation[:3]]
-    evaluate.compare(workdir / "comparison.png", images, scales[0], contenders)
-
-
-def default_workdir(config: str) -> str:
-    """runs/<config>-<arguments>, from 'configs/<config>.py:<arguments>'."""
-    name, _, arguments = config.partition(":")
-    words = [Path(name).stem, *re.findall(r"[\w.]+", arguments)]
-    return f"runs/{'-'.join(words)}"
+    report.compare(workdir / "comparison.png", images, scales[0], contenders)
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

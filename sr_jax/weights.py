@@ -17,9 +17,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sr_jax.imaging.files import write_bytes
 from sr_jax.models import Variables, create_model, describe_model, example_images
 from sr_jax.models.network import Network
+from sr_jax.storage import write_bytes
 
 FORMAT = "sr_jax-1"
 
@@ -99,7 +99,7 @@ def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarr
 
 
 def find(model: str | Path) -> Path:
-    """The weights file that a user's `--model` names: a file, or a workdir that holds one.
+    """The weights file that a user names: a file, or a workdir that holds one.
 
     Raises:
         ValueError: neither; the message says what to do.
@@ -113,5 +113,5 @@ def find(model: str | Path) -> Path:
                 "same `python -m sr_jax.main` command again to resume it"
             )
     elif not path.exists():
-        raise ValueError(f"--model {model}: no such weights file or workdir")
+        raise ValueError(f"{model}: no such weights file or workdir")
     return path

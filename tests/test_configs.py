@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from configs import common
-from sr_jax.main import default_workdir
+from sr_jax.evaluation.perceptual import FEATURE_LOSSES
 from sr_jax.models import check_call, create_model
-from sr_jax.perceptual import FEATURE_LOSSES
+from sr_jax.recipe import default_workdir, read_schedule
 from sr_jax.training.losses import LOSSES
-from sr_jax.training.optimizers import make_schedule
 
 
 def load(recipe):
@@ -327,7 +326,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("recipe", SCHEDULES)
 def test_learning_rate(recipe):
-    schedule = make_schedule(load(recipe).optimizer)
+    schedule = read_schedule(load(recipe).optimizer)
     for step, rate in SCHEDULES[recipe].items():
         np.testing.assert_allclose(schedule(step), rate, rtol=1e-6, err_msg=f"step {step}")
 
@@ -416,4 +415,3 @@ def test_defaults_leave_room_for_every_field():
 )
 def test_default_workdir(name, arguments, workdir):
     assert default_workdir(f"configs/{name}.py:{arguments}".rstrip(":")) == workdir
-    assert common.default_workdir(name, arguments) == workdir

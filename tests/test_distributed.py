@@ -18,11 +18,11 @@ import pytest
 from processes import REPOSITORY, SECONDS, parameters, scalars, start, steps, train
 
 from configs.common import get_defaults
+from sr_jax.mesh import global_batch, make_mesh
 from sr_jax.models import create_model
 from sr_jax.ops.devices import BATCH_AXIS
-from sr_jax.sharding import global_batch, make_mesh
+from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training.losses import get_loss
-from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import create_state
 from sr_jax.training.steps import compile_step, make_train_step
 
@@ -155,7 +155,7 @@ def compare_with_pmap() -> None:
     assert mesh.size == 4
     model = create_model("edsr", n_resblocks=2, n_feats=8, scale=2)
     config = get_defaults().optimizer
-    optimizer, schedule = make_optimizer(config), make_schedule(config)
+    optimizer, schedule = read_optimizer(config), read_schedule(config)
     loss = get_loss("l1", 255.0)
     create = functools.partial(
         create_state, model, optimizer, mesh, seed=0, ema=True, dtype=jnp.float64

@@ -53,7 +53,7 @@ def trained(folder):
 
 def test_it_upscales_where_it_is_allowed(folder, trained):
     image = next((photos() / "validation").glob("*.png"))
-    upscale = ("sr_jax.cli", "upscale", str(image), "--model", "run", "--output", "large")
+    upscale = ("sr_jax", "upscale", str(image), "--model", "run", "--output", "large")
     refused = run(folder, *upscale, code=1)
     assert f"error: {NAME} is a network outside sr_jax" in refused
     assert f"--allow {NAME}" in refused
@@ -63,7 +63,7 @@ def test_it_upscales_where_it_is_allowed(folder, trained):
 
 
 def test_it_is_scored(folder, trained):
-    evaluate = ("sr_jax.cli", "evaluate", "--model", "run", "--output", "scores.json")
+    evaluate = ("sr_jax", "evaluate", "--model", "run", "--output", "scores.json")
     run(folder, *evaluate, "--allow", NAME, str(photos() / "validation"))
     rows = json.loads((folder / "scores.json").read_text())
     assert [row["method"] for row in rows] == ["bicubic", "espcn"]

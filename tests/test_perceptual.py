@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax import perceptual, weights
+from sr_jax import weights
 from sr_jax.data.degradation import downscale
+from sr_jax.evaluation import perceptual
+from sr_jax.evaluation.perceptual import feature_loss, load_lpips, load_vgg
 from sr_jax.imaging.files import read_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import create_model, forward
 from sr_jax.models.vgg import VGG
-from sr_jax.perceptual import feature_loss, load_lpips, load_vgg
 
 PAPER = 1 / 12.75
 

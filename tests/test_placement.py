@@ -22,6 +22,7 @@ from processes import (
     train,
 )
 
+from sr_jax.recipe import read_config
 from sr_jax.train import train as train_here
 
 # Module `sitecustomize` of a process where these packages are not found, as if not installed, or
@@ -65,7 +66,7 @@ def compare_placements(network: str, folder: Path) -> None:
 
     def run(workdir: Path, placement: str) -> None:
         fields = {"train.steps": 20, "train.checkpoint_every": 10, "data.placement": placement}
-        train_here(config_of(network, **fields), workdir)
+        train_here(read_config(config_of(network, **fields)), workdir)
 
     run(folder / "host", "host")
     run(folder / "device", "device")

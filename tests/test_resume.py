@@ -11,7 +11,7 @@ import pytest
 from processes import Run, assert_same_parameters, scalars, steps, train
 
 from configs import edsr
-from sr_jax.training.optimizers import make_schedule
+from sr_jax.recipe import read_schedule
 
 STEPS = 200
 DECAYS = tuple(range(5, STEPS, 15))
@@ -35,7 +35,7 @@ def assert_learning_rates(workdir: Path) -> None:
     config = edsr.get_config("x2,baseline,photos").optimizer
     with config.unlocked():
         config.update(learning_rate=3e-3, decay_at=DECAYS, decay_factor=0.9)
-    expected = [float(make_schedule(config)(step)) for step in range(STEPS)]
+    expected = [float(read_schedule(config)(step)) for step in range(STEPS)]
     np.testing.assert_allclose(scalars(workdir, "train/learning_rate"), expected, rtol=2e-7)
 
 

@@ -30,7 +30,7 @@ from experiments.throughput.twins.attention import blocked_attention
 from experiments.throughput.twins.csnln import dense_in_scale, patch_cross_scale, tiled_patches
 from sr_jax.ops.attention import cross_scale_attention, non_local_attention
 from sr_jax.ops.shuffle import cells_to_space, space_to_cells
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 # Attention, side of the LR image, whether the dense formulations are run.
 CASES = (

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import typer
 
 from sr_jax.models import create_model
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 NETWORKS = {
     "edsr_baseline": {"scale": 2},

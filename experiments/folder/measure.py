@@ -22,10 +22,10 @@ import typer
 
 from experiments.environment import environment
 from sr_jax import weights
+from sr_jax.commands.upscale import upscale
 from sr_jax.data.sources import load
 from sr_jax.imaging.files import from_float, list_images, read_image, to_float, write_image
 from sr_jax.models import Variables, create_model, forward
-from sr_jax.upscale import upscale
 
 METHODS = {
     "plain loop": None,

@@ -16,7 +16,7 @@ from experiments.goldens import CASES, FOLDER, nhwc, read, relative_error
 from experiments.gpu.serving import serve
 from sr_jax.interop.torch import from_torch
 from sr_jax.models import forward
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 REFERENCES = Path(__file__).with_name("references")

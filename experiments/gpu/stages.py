@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr_jax.imaging.files import write_bytes
+from sr_jax.storage import write_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOG_BYTES = 200_000  # of each child's output, its end

@@ -52,7 +52,7 @@ def train_vdsr(scratch: Path, output: Path, data: Path, small: bool) -> dict[str
 def score_vdsr(scratch: Path, output: Path, data: Path) -> dict[str, Any]:
     """Set5 at x2, x3 and x4, with luma rounded as the paper's table has it."""
     scores = scratch / "vdsr-scores.json"
-    command = [sys.executable, "-m", "sr_jax.cli", "evaluate", "--round-luma"]
+    command = [sys.executable, "-m", "sr_jax", "evaluate", "--round-luma"]
     command += ["--model", str(output / "vdsr.safetensors"), "--output", str(scores)]
     command += [word for scale in PUBLISHED for word in ("--scale", scale)]
     run([*command, str(data / "Set5")])

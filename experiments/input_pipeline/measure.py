@@ -23,9 +23,8 @@ from jax.sharding import Mesh
 
 from sr_jax.data import pipeline, resident
 from sr_jax.data.patches import PatchSampler, network_pair, symmetry
-from sr_jax.models import create_model
-from sr_jax.sharding import make_mesh
-from sr_jax.train import make_sampler
+from sr_jax.mesh import make_mesh
+from sr_jax.recipe import read_config
 
 RECIPES = ("edsr:x2,baseline,photos", "srcnn:x2,photos", "vdsr:photos")
 COLUMNS = ("host", "device", "plans", "cutting", "NumPy", "DataLoader")
@@ -151,7 +150,7 @@ def contenders(recipe: str) -> tuple[PatchSampler, dict[str, Callable[[], Any]]]
     """The sampler of a recipe, and what delivers its next batch in each pipeline."""
     name, _, arguments = recipe.partition(":")
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
-    sampler = make_sampler(config, create_model(**config.model))
+    sampler = read_config(config).sampler.without_small_images()
     size, workers = config.data.batch_size, config.data.threads
     work, mesh = work_of(sampler), make_mesh(size)
     host = pipeline.batches(sampler, mesh, 0, STEPS, threads=workers)

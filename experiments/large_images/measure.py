@@ -72,7 +72,7 @@ sys.exit(code)
 def run(*arguments: str) -> tuple[str, float, float]:
     """`sr-jax ...` in a process: what it printed, seconds, GB of its peak resident set."""
     start = time.perf_counter()
-    command = [sys.executable, "-c", PEAK, sys.executable, "-m", "sr_jax.cli", *arguments]
+    command = [sys.executable, "-c", PEAK, sys.executable, "-m", "sr_jax", *arguments]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     *lines, peak = printed.splitlines()
     return "\n".join(lines).strip(), time.perf_counter() - start, int(peak) * 1024 / 1e9

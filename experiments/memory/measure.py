@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import typer
 
 from sr_jax.models import create_model, csnln, san
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 # network, hyper-parameters, sides of the LR image; up to the last column ours is also run.
 CASES = (

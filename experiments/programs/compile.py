@@ -21,9 +21,9 @@ from experiments.programs.hlo import count, parse
 from sr_jax.models import create_model, example_images, forward, multiply_adds
 from sr_jax.ops.devices import BATCH_AXIS
 from sr_jax.ops.target import Target, traced_for
+from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
-from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import AdversarialState, TrainState
 from sr_jax.training.steps import make_train_step
 
@@ -122,8 +122,8 @@ def _update(
     config: ConfigDict, model: Any, variables: Any, scale: int | None, dtype: str
 ) -> tuple[Any, Any]:
     """The update of a recipe as (state, batch) -> (state, metrics), and the shapes of the state."""
-    optimizer = make_optimizer(config.optimizer, model)
-    schedule = make_schedule(config.optimizer)
+    optimizer = read_optimizer(config.optimizer, model)
+    schedule = read_schedule(config.optimizer)
     loss = get_loss(config.loss.name, config.loss.scale)
     if not config.adversarial.weight:
         step = make_train_step(

@@ -16,11 +16,11 @@ import numpy as np
 import typer
 
 from experiments.environment import environment
+from sr_jax.evaluation.published import published
 from sr_jax.imaging.color import rgb_to_luma
 from sr_jax.imaging.files import list_images, read_image, to_float
 from sr_jax.imaging.metrics import psnr, shave, ssim
 from sr_jax.imaging.resize import imresize
-from sr_jax.published import published
 
 # How far a figure that was published with two, four or three decimals may lie from ours.
 TOLERANCES = {"psnr": 0.01, "ssim": 0.0005, "lpips": 0.001}
@@ -162,7 +162,7 @@ def score(entry: Entry, weights: Path, benchmarks: Path, folder: Path) -> list[d
 
 
 def _sr_jax(*arguments: str) -> None:
-    command = [sys.executable, "-m", "sr_jax.cli", *arguments]
+    command = [sys.executable, "-m", "sr_jax", *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -40,17 +40,16 @@ def one_step(name: str, arguments: str, scale: int) -> dict[str, Any]:
     import jax
 
     from sr_jax.data.pipeline import batches
-    from sr_jax.models import count_parameters, create_model
-    from sr_jax.sharding import make_mesh
-    from sr_jax.train import make_sampler, make_state, make_updates
+    from sr_jax.mesh import make_mesh
+    from sr_jax.models import count_parameters
+    from sr_jax.recipe import read_config
+    from sr_jax.train import make_state, make_updates
 
-    config = importlib.import_module(f"configs.{name}").get_config(arguments)
-    model, mesh = create_model(**config.model), make_mesh(config.data.batch_size)
-    state, updates = make_state(config, model, mesh), make_updates(config, model, mesh)
-    sampler = make_sampler(config, model)
-    drawn = [
-        step for step in range(100) if sampler.scale(step) == scale or model.takes_interpolated
-    ]
+    recipe = read_config(importlib.import_module(f"configs.{name}").get_config(arguments))
+    sampler, mesh = recipe.sampler, make_mesh(recipe.sampler.batch_size)
+    state, updates = make_state(recipe, mesh), make_updates(recipe, mesh)
+    any_scale = recipe.model.takes_interpolated
+    drawn = [step for step in range(100) if any_scale or sampler.scale(step) == scale]
     batch = next(batches(sampler, mesh, drawn[0], drawn[0] + 1))
     parameters = count_parameters({"params": state.params})
     seconds: list[float] = []

@@ -100,33 +100,37 @@ def compiled_step(config: "ConfigDict", devices: int = 1) -> tuple[Any, Any, dic
     import jax
     import numpy as np
 
-    from sr_jax import sharding, train
-    from sr_jax.models import create_model
+    from sr_jax import train
+    from sr_jax.mesh import split_rows
+    from sr_jax.ops.devices import BATCH_AXIS
+    from sr_jax.ops.target import compiler_options
+    from sr_jax.recipe import read_config
     from sr_jax.training import steps
 
-    model = create_model(**config.model)
-    scale, size, side = config.data.scales[0], config.data.batch_size, config.data.lr_patch_size
+    recipe = read_config(config)
+    model, sampler = recipe.model, recipe.sampler
+    scale, size, side = recipe.scales[0], sampler.batch_size, sampler.patch_size
     mesh = jax.make_mesh(
         (devices,),
-        (sharding.BATCH_AXIS,),
+        (BATCH_AXIS,),
         axis_types=(jax.sharding.AxisType.Auto,),
         devices=jax.devices()[:devices],
     )
-    state = train.make_state(config, model, mesh)
+    state = train.make_state(recipe, mesh)
     target = side if model.takes_interpolated else scale * side
     batch = {
         image: jax.ShapeDtypeStruct(
             (size, length, length, model.n_colors),
             np.float32,
-            sharding=sharding.split_rows(mesh),
+            sharding=split_rows(mesh),
         )
         for image, length in (("lr", side), ("hr", target))
     }
     # The loop's function calls the jitted one: under a jit around it, only the outer one may have
     # compiler options.
     with mock.patch.object(steps, "compiler_options", dict):
-        update = train.make_updates(config, model, mesh)[scale]
-        jitted = jax.jit(update, compiler_options=sharding.compiler_options())
+        update = train.make_updates(recipe, mesh)[scale]
+        jitted = jax.jit(update, compiler_options=compiler_options())
         return jitted.lower(state, batch).compile(), state, batch
 
 

@@ -26,7 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from configs import edsr
-from sr_jax.training.optimizers import make_schedule
+from sr_jax.recipe import read_schedule
 
 RECIPES = ("srcnn", "vdsr", "srresnet", "srgan", "edsr", "mdsr", "rcan", "san", "csnln")
 # (rate at the bottom, at the top) of a panel.
@@ -50,7 +50,7 @@ Points = list[tuple[int, float]]
 
 def rates(config: ConfigDict, counts: np.ndarray) -> np.ndarray:
     """The learning rate at each of the given numbers of updates done."""
-    return np.asarray(jax.vmap(make_schedule(config.optimizer))(counts))
+    return np.asarray(jax.vmap(read_schedule(config.optimizer))(counts))
 
 
 def resumed_config() -> ConfigDict:

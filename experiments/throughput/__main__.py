@@ -12,7 +12,7 @@ import typer
 
 from experiments.throughput import report, results
 from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
-from sr_jax import console
+from sr_jax.commands import console
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -16,8 +16,7 @@ import typer
 from experiments.environment import environment
 from experiments.throughput.timing import interleave
 from sr_jax.ops.conv import conv2d
-from sr_jax.ops.target import Target, traced_for
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import Target, compiler_options, traced_for
 
 
 class Case(NamedTuple):

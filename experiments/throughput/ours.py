@@ -15,10 +15,10 @@ from experiments.throughput.networks import Cell
 from sr_jax.inference.network import compiled
 from sr_jax.models import Variables, create_model, example_images, multiply_adds
 from sr_jax.models.network import Network
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
+from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
-from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import AdversarialState, TrainState
 from sr_jax.training.steps import make_train_step
 
@@ -66,7 +66,7 @@ def training(
         loss_scale: see `sr_jax.training.losses.get_loss`.
     """
     config = get_defaults().optimizer
-    optimizer = make_optimizer(config, sides[0].model)
+    optimizer = read_optimizer(config, sides[0].model)
     step, loss = _update(cell, tuple(side.model for side in sides), loss_scale)
     states = [_state(side.variables, optimizer) for side in sides]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
@@ -131,7 +131,7 @@ def temporary_bytes(cell: Cell) -> int:
             compiled(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
         )
         return _bytes(program)[0]
-    optimizer = make_optimizer(get_defaults().optimizer, models[0])
+    optimizer = read_optimizer(get_defaults().optimizer, models[0])
     states = [jax.eval_shape(lambda v: _state(v, optimizer), variables) for variables in shapes]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
     step, loss = _update(cell, tuple(models), 1.0)
@@ -141,8 +141,8 @@ def temporary_bytes(cell: Cell) -> int:
 def _update(cell: Cell, models: tuple[Network, ...], loss_scale: float) -> tuple[Any, Any]:
     """The jitted update, with the options of `sr_jax.training.steps.compile_step`, and its loss."""
     config = get_defaults().optimizer
-    optimizer = make_optimizer(config, models[0])
-    schedule, dtype = make_schedule(config), jnp.dtype(cell.dtype)
+    optimizer = read_optimizer(config, models[0])
+    schedule, dtype = read_schedule(config), jnp.dtype(cell.dtype)
     if cell.network.adversarial:
         step = make_adversarial_step(
             *models, optimizer, schedule, weight=ADVERSARIAL_WEIGHT, dtype=dtype

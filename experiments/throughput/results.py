@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.throughput.networks import Cell, columns
-from sr_jax.imaging.files import write_bytes
+from sr_jax.storage import write_bytes
 
 
 def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
 from experiments.throughput.timing import LONG_RUN, interleave, peaks, summary
 from sr_jax.interop.torch import from_torch
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 # Of the measured peak, what a network is expected to reach when a run's time is to be known
 # beforehand.

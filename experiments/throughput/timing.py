@@ -85,7 +85,7 @@ def peaks(dtype: str, *, accelerator: bool) -> dict[str, float]:
     import torch
 
     from experiments.throughput.pytorch import device
-    from sr_jax.sharding import compiler_options
+    from sr_jax.ops.target import compiler_options
 
     side = 8192 if accelerator else 2048
     product = jax.jit(jnp.matmul, compiler_options=compiler_options())

@@ -20,10 +20,12 @@ from ml_collections import ConfigDict
 
 from configs import vdsr
 from sr_jax.data.pipeline import batches
-from sr_jax.imaging.files import write_bytes
-from sr_jax.models import create_model
-from sr_jax.sharding import compiler_options, fetch, make_mesh
-from sr_jax.train import load_images, make_sampler, make_state, make_updates, validate
+from sr_jax.evaluation.validation import validate
+from sr_jax.mesh import fetch, make_mesh
+from sr_jax.ops.target import compiler_options
+from sr_jax.recipe import read_config
+from sr_jax.storage import write_bytes
+from sr_jax.train import make_state, make_updates
 from sr_jax.training.losses import half_sum_of_squares
 from sr_jax.training.steps import apply_network
 
@@ -53,12 +55,11 @@ def recipe(theta: float | None, falling: bool, steps: int) -> ConfigDict:
 
 def measure(theta: float | None, falling: bool, steps: int) -> dict[str, Any]:
     """Trains one setting until the end or the first loss that is not finite."""
-    config = recipe(theta, falling, steps)
-    model = create_model(**config.model)
-    mesh = make_mesh(config.data.batch_size)
-    sampler = make_sampler(config, model)
-    state = make_state(config, model, mesh)
-    updates = make_updates(config, model, mesh)
+    parts = read_config(recipe(theta, falling, steps))
+    model, sampler = parts.model, parts.sampler
+    mesh = make_mesh(sampler.batch_size)
+    state = make_state(parts, mesh)
+    updates = make_updates(parts, mesh)
     row: dict[str, Any] = {
         "theta": theta,
         "falling": falling,
@@ -81,9 +82,8 @@ def measure(theta: float | None, falling: bool, steps: int) -> dict[str, Any]:
         row["gradient_norm"].append(float(metrics["gradient_norm"]))
     row["seconds_per_step"] = (time.perf_counter() - start) / (steps - 1)
     row["clipped"] = clipped_shares(model, state, batch, theta)
-    images = load_images(config, "validation")
     for network in (None, (model, fetch(state.variables()))):
-        scores, _ = validate(network, images, config.data.scales)
+        scores, _ = validate(network, parts.validation, parts.scales)
         row |= {name.split("/")[1]: v for name, v in scores.items() if "psnr" in name}
     return row
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
+from rich.progress import track
 
 from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import ImagePair, Reader
@@ -116,6 +118,33 @@ class PatchSampler:
             return self.patch_size * max(self.scales)
         # Images are cropped to multiples of the scale.
         return max(-(-self.patch_size // scale) * scale for scale in self.scales)
+
+    def without_small_images(self) -> "PatchSampler":
+        """The sampler without the images that are smaller than a patch; the log names them.
+
+        Raises:
+            ValueError: an image that cannot be opened, or none that is large enough.
+        """
+        least = self.smallest_side()
+        images = track(self.images, "checking sizes", transient=True)
+        small = [image for image in images if (image.shorter_side() or least) < least]
+        if not small:
+            return self
+        logging.warning(
+            "%d of %d training images are left out, as their shorter side is under %d pixels, what "
+            "a patch takes: %s",
+            len(small),
+            len(self.images),
+            least,
+            ", ".join(image.name for image in small[:10]) + (" ..." if len(small) > 10 else ""),
+        )
+        large = [image for image in self.images if image not in small]
+        if not large:
+            raise ValueError(
+                f"no training image has a shorter side of {least} pixels or more, which "
+                f"data.lr_patch_size {self.patch_size} takes: choose a smaller patch"
+            )
+        return dataclasses.replace(self, images=large)
 
     def rows(self, step: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows start..stop-1 of the global batch of a step.

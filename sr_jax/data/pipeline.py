@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sr_jax.data.patches import PatchSampler
-from sr_jax.sharding import global_batch
+from sr_jax.mesh import global_batch
 
 
 def batches(

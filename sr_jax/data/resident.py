@@ -21,9 +21,11 @@ from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.progress import Progress
 
+from sr_jax.cluster import all_agree
 from sr_jax.data.patches import PatchSampler, network_images
 from sr_jax.data.sources import ImagePair
-from sr_jax.sharding import BATCH_AXIS, all_agree, replicated
+from sr_jax.mesh import replicated
+from sr_jax.ops.devices import BATCH_AXIS
 
 PLACEMENTS = ("auto", "host", "device")
 

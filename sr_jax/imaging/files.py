@@ -8,7 +8,6 @@ the one that the file declares; it is never guessed from the values.
 import contextlib
 import os
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from sr_jax.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from sr_jax.imaging.decoding import Picture as Picture
 from sr_jax.imaging.decoding import decode, decode_size
 from sr_jax.imaging.encoding import encode
+from sr_jax.storage import write_bytes
 
 # Formats by file suffix (lower case).
 SUFFIXES = {
@@ -120,26 +120,6 @@ def write_image(
     except (ValueError, ImportError) as error:
         raise ValueError(f"cannot write image {path}: {error}") from error
     write_bytes(path, content)
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file whole or not at all: under a temporary name beside its place, then renamed.
-
-    Args:
-        path: the file; it is replaced if it exists. Parent folders are made.
-        content: what it shall hold.
-
-    Raises:
-        OSError: if the file system refuses.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_float(image: np.ndarray, dtype: npt.DTypeLike = np.float32) -> np.ndarray:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sr_jax.imaging.files import write_bytes
+from sr_jax.storage import write_bytes
 
 # Inches: the height of every image, the room for the labels below it, the gap between images.
 _HEIGHT, _LABEL, _GAP = 2.2, 0.5, 0.08

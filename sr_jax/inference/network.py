@@ -13,7 +13,7 @@ from sr_jax.inference.settings import Settings
 from sr_jax.inference.sharded import OverDevices
 from sr_jax.models import Variables, forward
 from sr_jax.models.network import Network
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import compiler_options
 
 
 def input_size(model: Network, height: int, width: int, scale: int) -> tuple[int, int]:

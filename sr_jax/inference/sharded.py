@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from sr_jax.mesh import replicated
 from sr_jax.models import Variables
 from sr_jax.ops.rows import AXIS, split
-from sr_jax.sharding import compiler_options, replicated
+from sr_jax.ops.target import compiler_options
 
 
 class OverDevices:

@@ -1,5 +1,6 @@
 """A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -40,14 +41,22 @@ def network_scale(model: Network, asked: int | None) -> int:
         raise ValueError(f"{describe_model(model)[0]} is no network that upscales images")
     if asked is None:
         if known is None or len(known) > 1:
-            choice = f" one of {', '.join(map(str, known))}" if known else ""
-            raise ValueError(f"these weights do not say the scale: give --scale{choice}")
+            choice = f", one of {', '.join(map(str, known))}" if known else ""
+            raise ValueError(f"these weights do not say the scale: give a scale{choice}")
         return known[0]
     if known is not None and asked not in known:
-        raise ValueError(
-            f"this network upscales by {', '.join(map(str, known))}; --scale asks for {asked}"
-        )
+        raise ValueError(f"this network upscales by {', '.join(map(str, known))}, not by {asked}")
     return asked
+
+
+def network_factor(model: Network, scale: float | None) -> int:
+    """The factor of the network itself: the least that reaches the scale, or else its largest."""
+    known = model.known_scales
+    if scale is None or known == ():
+        return network_scale(model, None)
+    if known is None:
+        return math.ceil(scale)
+    return min((factor for factor in known if factor >= scale), default=max(known))
 
 
 def run_network(

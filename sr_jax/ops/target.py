@@ -67,3 +67,21 @@ def _default_target() -> Target:
     device = jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     return Target(jax.default_backend(), int((stats or {}).get("bytes_limit", 0)))
+
+
+@functools.cache
+def compiler_options() -> dict[str, str]:
+    """What to pass to `jax.jit(compiler_options=...)` for networks of convolutions.
+
+    XLA:CPU hands float32 convolutions to single-threaded YNNPACK fusions; sending them to
+    multi-threaded Eigen instead makes training steps 2 to 3 times faster. Other backends, and
+    versions of jaxlib that do not know the option, get none.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options

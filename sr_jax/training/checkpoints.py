@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import jax
 import orbax.checkpoint as ocp
 import tensorstore
 from absl import logging
-from ml_collections import ConfigDict
 
-from sr_jax.imaging.files import write_bytes
-from sr_jax.sharding import all_agree
+from sr_jax.cluster import all_agree
+from sr_jax.storage import write_bytes
 from sr_jax.training.state import State
 
 ITEM = "default"  # Orbax's name of what a checkpoint of one item holds
@@ -95,7 +94,7 @@ class Checkpoints:
                 raise ValueError(
                     f"{self.folder / str(step)} was written with another optimizer.name, train.ema "
                     f"or adversarial network ({_difference(stored, _shapes(like))}): take another "
-                    "--workdir, or the config that it was started with"
+                    "workdir, or the config that it was started with"
                 )
             self._set_aside(step, reason)
         raise ValueError(
@@ -212,33 +211,33 @@ def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     return f"{', '.join(differing[:3])}{more} differ"
 
 
-def claim_workdir(workdir: Path, config: ConfigDict) -> None:
+def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
     """Makes a workdir this config's own, or checks that it is.
 
-    Writes WORKDIR/config.json (by process 0). Where there is one already, its model must be the
+    Writes WORKDIR/config.json, by process 0. Where there is one already, its model must be the
     same; other fields may change, and the file is brought up to date.
 
     Raises:
         ValueError: the workdir belongs to another network; the fields that differ are listed.
     """
     path = workdir / "config.json"
-    current = json.loads(config.to_json_best_effort())
+    model = dict(config.get("model", {}))
     if path.exists():
         try:
             stored = json.loads(path.read_text())["model"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} is damaged ({error}): restore it or take another --workdir"
+                f"{path} is damaged ({error}): restore it or take another workdir"
             ) from None
         differences = [
-            f"model.{field} is {stored.get(field)!r} there and {current['model'].get(field)!r} here"
-            for field in sorted(stored.keys() | current["model"].keys())
-            if stored.get(field) != current["model"].get(field)
+            f"model.{field} is {stored.get(field)!r} there and {model.get(field)!r} here"
+            for field in sorted(stored.keys() | model.keys())
+            if stored.get(field) != model.get(field)
         ]
         if differences:
             raise ValueError(
                 f"{workdir} holds the training of another network ({'; '.join(differences)}): "
-                "take another --workdir, or the config that it was started with"
+                "take another workdir, or the config that it was started with"
             )
     if jax.process_index() == 0:
-        write_bytes(path, json.dumps(current, indent=2).encode())
+        write_bytes(path, json.dumps(config, indent=2).encode())

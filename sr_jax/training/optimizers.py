@@ -1,12 +1,11 @@
-"""Optimisers and schedules of the papers, from a config to optax."""
+"""Optimisers and schedules of the papers, by optax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
 
 from sr_jax.models.network import Network
 
@@ -14,28 +13,44 @@ from sr_jax.models.network import Network
 Branch = Callable[[str], int | None]
 
 
-def make_schedule(config: ConfigDict) -> optax.Schedule:
+def make_schedule(
+    learning_rate: float,
+    decay_factor: float = 0.5,
+    decay_every: int = 0,
+    decay_at: Sequence[int] = (),
+) -> optax.Schedule:
     """The learning rate as a function of the number of updates done.
 
     Args:
-        config: the section `optimizer`: the rate starts at `learning_rate` and is multiplied by
-            `decay_factor` after every `decay_every` updates (0: never), and at each of the
-            updates `decay_at`.
+        learning_rate: at the start.
+        decay_factor: what it is multiplied by at each decay.
+        decay_every: updates between decays; 0: none.
+        decay_at: single updates after which it decays.
     """
 
     def schedule(count: jax.Array) -> jax.Array:
-        decays = jnp.sum(jnp.asarray(count) >= jnp.asarray(config.decay_at, jnp.int32))
-        if config.decay_every:
-            decays += count // config.decay_every
-        return jnp.asarray(config.learning_rate * config.decay_factor**decays, jnp.float32)
+        decays = jnp.sum(jnp.asarray(count) >= jnp.asarray(decay_at, jnp.int32))
+        if decay_every:
+            decays += count // decay_every
+        return jnp.asarray(learning_rate * decay_factor**decays, jnp.float32)
 
     return schedule
 
 
 def make_optimizer(
-    config: ConfigDict, model: Network | None = None
+    name: str = "adam",
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    clip: str = "none",
+    clip_bound: float = 0.0,
+    layer_rates: Mapping[str, float] | None = None,
+    model: Network | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Builds the optimiser of a recipe.
+    """Builds an optimiser.
 
     `update` takes the rate of the step as the keyword `learning_rate`. So the rate comes from the
     one step count of the training state, and nothing in here can disagree with it after a resume.
@@ -44,10 +59,13 @@ def make_optimizer(
     single layers. So weight decay is the L2 penalty of PyTorch's `weight_decay`, for Adam too.
 
     Args:
-        config: the section `optimizer`: `name` 'adam' (`b1`, `b2`, `eps`) or 'sgd' (`momentum`);
-            `weight_decay`; `clip` 'none', 'adjustable' (see `clip_by_rate`), 'value' (elementwise)
-            or 'norm' (global), with its bound `clip_bound`; `layer_rates`, factors on the learning
-            rate of the layers named.
+        name: 'adam' or 'sgd'.
+        b1, b2, eps: of Adam.
+        momentum: of SGD.
+        weight_decay: factor of the parameters in the gradient.
+        clip: 'none', 'adjustable' (see `clip_by_rate`), 'value' (elementwise) or 'norm' (global).
+        clip_bound: its bound.
+        layer_rates: factors on the learning rate of single layers, see `scale_layers`.
         model: the network; if its steps use a part of its layers, see `by_branch`.
 
     Raises:
@@ -60,22 +78,20 @@ def make_optimizer(
         "norm": optax.clip_by_global_norm,
     }
     moments = {
-        "adam": lambda: optax.scale_by_adam(config.b1, config.b2, config.eps),
-        "sgd": lambda: optax.trace(config.momentum),
+        "adam": lambda: optax.scale_by_adam(b1, b2, eps),
+        "sgd": lambda: optax.trace(momentum),
     }
-    for field, known in (("name", moments), ("clip", clips)):
-        if config[field] not in known:
-            raise ValueError(
-                f"optimizer.{field} is {config[field]!r}; known are {', '.join(known)}"
-            )
-    moment = moments[config.name]()
+    for field, value, known in (("name", name, moments), ("clip", clip, clips)):
+        if value not in known:
+            raise ValueError(f"optimizer.{field} is {value!r}; known are {', '.join(known)}")
+    moment = moments[name]()
     return optax.with_extra_args_support(
         optax.chain(
-            clips[config.clip](config.clip_bound),
-            optax.add_decayed_weights(config.weight_decay),
+            clips[clip](clip_bound),
+            optax.add_decayed_weights(weight_decay),
             by_branch(moment, model.branch) if model and model.scales else moment,
             descend_by_rate(),
-            scale_layers(dict(config.layer_rates)),
+            scale_layers(layer_rates or {}),
         )
     )
 
@@ -157,7 +173,7 @@ def by_branch(
     return optax.GradientTransformation(init, update)
 
 
-def scale_layers(rates: dict[str, float]) -> optax.GradientTransformation:
+def scale_layers(rates: Mapping[str, float]) -> optax.GradientTransformation:
     """Multiplies the updates of single layers (SRCNN section 3.3: the last layer learns at 0.1).
 
     Args:

@@ -1,5 +1,6 @@
 """What a training step carries from one update to the next."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -9,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from sr_jax.mesh import replicated
 from sr_jax.models import example_images
 from sr_jax.models.network import Network
-from sr_jax.sharding import compiler_options, replicated
+from sr_jax.ops.target import compiler_options
 
 
 @flax.struct.dataclass
@@ -74,7 +76,7 @@ def create_state(
     *,
     seed: int,
     ema: bool = False,
-    start_from: dict[str, Any] | None = None,
+    start_from: Mapping[str, Any] | None = None,
     dtype: Any = jnp.float32,
 ) -> TrainState:
     """Initialises a network and its optimiser directly on the devices of the mesh.
@@ -93,7 +95,7 @@ def create_state(
     """
     stored = jnp.promote_types(dtype, jnp.float32)
 
-    def create(key: jax.Array, start_from: dict[str, Any]) -> TrainState:
+    def create(key: jax.Array, start_from: Mapping[str, Any]) -> TrainState:
         variables = dict(model.init(key, example_images(model)))
         flat = flax.traverse_util.flatten_dict(variables, sep="/")
         variables = flax.traverse_util.unflatten_dict({**flat, **start_from}, sep="/")
@@ -110,4 +112,4 @@ def create_state(
         )
 
     init = jax.jit(create, out_shardings=replicated(mesh), compiler_options=compiler_options())
-    return init(jax.random.key(seed), start_from or {})
+    return init(jax.random.key(seed), dict(start_from or {}))

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sr_jax.mesh import replicated
 from sr_jax.models.network import Network
 from sr_jax.ops.devices import BATCH_AXIS, mean_over_devices
-from sr_jax.ops.target import platform, rematerialisation
-from sr_jax.sharding import compiler_options, replicated
+from sr_jax.ops.target import compiler_options, platform, rematerialisation
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import TrainState
 

@@ -23,8 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr_jax.data import sources
-from sr_jax.data.sources import load
+from sr_jax.data.sources import div2k, load
 
 tfds = pytest.importorskip("tensorflow_datasets")
 requests = pytest.importorskip("requests")
@@ -142,7 +141,7 @@ def test_an_order_that_is_not_that_of_tfds_is_noticed(
 def test_a_data_set_that_is_not_whole_is_refused(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sources._DIV2K_NUMBERS, "train", range(1, 802))
+    monkeypatch.setitem(div2k.NUMBERS, "train", range(1, 802))
     with pytest.raises(ValueError, match="holds 800 train images, not 801: remove it"):
         load("div2k", "train", path=prepared)
 

@@ -7,7 +7,7 @@ import pytest
 from sr_jax.data.patches import PatchSampler
 from sr_jax.data.pipeline import batches
 from sr_jax.data.sources import ImagePair
-from sr_jax.sharding import make_mesh
+from sr_jax.mesh import make_mesh
 
 
 @pytest.fixture

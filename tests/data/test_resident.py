@@ -11,7 +11,7 @@ import pytest
 from sr_jax.data import resident
 from sr_jax.data.patches import PatchSampler, network_images, network_pair
 from sr_jax.data.sources import ImagePair
-from sr_jax.sharding import make_mesh
+from sr_jax.mesh import make_mesh
 
 
 def photos(scales: tuple[int, ...], lr_scale: int | None = None) -> list[ImagePair]:

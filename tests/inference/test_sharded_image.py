@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from sr_jax import weights
+from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference.network import compiled
 from sr_jax.inference.planning import predict_memory
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
-from sr_jax.upscale import upscale
 
 DEVICES = 8
 WHOLE, SHARED = Settings(), Settings(shard=True)

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from experiments.goldens import CASES, nhwc, relative_error
-from sr_jax import sharding
 from sr_jax.interop.torch import from_torch
 from sr_jax.models import describe_model, forward
 from sr_jax.ops import attention, channels
+from sr_jax.ops.target import compiler_options
 
 HWIO = (2, 3, 1, 0)
 MOVES = 16
@@ -48,7 +48,7 @@ def loss_gradients(model, target, white, **call):
         first = next(params[name] for name in ("conv_0", "head", "head_0") if name in params)
         return value, first.get("conv", first)["kernel"], grad_x
 
-    return jax.jit(value_and_gradients, compiler_options=sharding.compiler_options())
+    return jax.jit(value_and_gradients, compiler_options=compiler_options())
 
 
 def rounded_otherwise(x: jax.Array, seed: int) -> jax.Array:

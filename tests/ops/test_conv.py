@@ -8,8 +8,7 @@ import pytest
 from sr_jax.ops import direct
 from sr_jax.ops.conv import conv2d
 from sr_jax.ops.cpu import winograd
-from sr_jax.ops.target import Target, traced_for
-from sr_jax.sharding import compiler_options
+from sr_jax.ops.target import Target, compiler_options, traced_for
 
 SHAPES = [
     (1, 8, 12, 3),

@@ -15,13 +15,14 @@ import pytest
 
 from configs.common import get_defaults
 from sr_jax import weights
+from sr_jax.evaluation.perceptual import feature_loss
 from sr_jax.interop.torch import from_torch, to_torch
-from sr_jax.perceptual import feature_loss
-from sr_jax.sharding import compiler_options, make_mesh
+from sr_jax.mesh import make_mesh
+from sr_jax.ops.target import compiler_options
+from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training import steps
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import Loss, get_loss
-from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import AdversarialState, create_state
 from sr_jax.training.steps import Batch, Metrics, compile_step, make_train_step
 
@@ -94,7 +95,7 @@ class Ours:
         pairs = [from_torch(numpy_state(twin)) for twin in twins]
         self.models = [model for model, _ in pairs]
         self.section = optimizer
-        self.optimizer, self.schedule = make_optimizer(optimizer), make_schedule(optimizer)
+        self.optimizer, self.schedule = read_optimizer(optimizer), read_schedule(optimizer)
         self.mesh = make_mesh(BATCH)
         generator, discriminator = (
             create_state(

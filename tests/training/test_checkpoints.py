@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from configs.common import get_defaults
+from sr_jax.mesh import make_mesh
 from sr_jax.models import create_model
-from sr_jax.sharding import make_mesh
+from sr_jax.recipe import read_optimizer
 from sr_jax.training.checkpoints import Checkpoints, read_variables
-from sr_jax.training.optimizers import make_optimizer
 from sr_jax.training.state import create_state
 
 DAMAGES = {
@@ -28,7 +28,7 @@ def make_state(seed: int, *, name: str = "adam", ema: bool = False):
     config = get_defaults().optimizer
     config.name = name
     model = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
-    return create_state(model, make_optimizer(config), make_mesh(1), seed=seed, ema=ema)
+    return create_state(model, read_optimizer(config), make_mesh(1), seed=seed, ema=ema)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from configs.common import get_defaults
 from sr_jax.models import create_model
-from sr_jax.training.optimizers import make_optimizer, make_schedule
+from sr_jax.recipe import read_optimizer, read_schedule
 
 
 def config(**fields):
@@ -17,7 +17,7 @@ def config(**fields):
 
 
 def test_schedule_decays_every_and_at():
-    schedule = make_schedule(
+    schedule = read_schedule(
         config(learning_rate=0.1, decay_factor=0.1, decay_every=10, decay_at=(5, 12))
     )
     rates = {0: 0.1, 4: 0.1, 5: 0.01, 9: 0.01, 10: 1e-3, 12: 1e-4, 19: 1e-4, 20: 1e-5}
@@ -26,7 +26,7 @@ def test_schedule_decays_every_and_at():
 
 
 def run(section, params, gradients):
-    optimizer, schedule = make_optimizer(section), make_schedule(section)
+    optimizer, schedule = read_optimizer(section), read_schedule(section)
     state = optimizer.init(params)
     for count, gradient in enumerate(gradients):
         rate = schedule(jnp.asarray(count))
@@ -76,12 +76,12 @@ def test_layer_rates():
     np.testing.assert_allclose(params["conv_0"]["k"], 0.0)
     np.testing.assert_allclose(params["conv_2"]["k"], 0.9)
     with pytest.raises(ValueError, match="layer_rates names conv_9; the network's layers are a"):
-        make_optimizer(config(layer_rates={"conv_9": 0.1})).init({"a": jnp.ones(1)})
+        read_optimizer(config(layer_rates={"conv_9": 0.1})).init({"a": jnp.ones(1)})
 
 
 def test_branches_keep_their_own_moments_and_counts():
     """Adam, b1 0.9: a branch's first step is a full one however many steps others have done."""
-    optimizer = make_optimizer(config(learning_rate=0.1), create_model("mdsr"))
+    optimizer = read_optimizer(config(learning_rate=0.1), create_model("mdsr"))
     params = {name: jnp.ones(2) for name in ("head", "upsampler_x2", "upsampler_x3")}
     state = first = optimizer.init(params)
     for names in (("head", "upsampler_x2"), ("head", "upsampler_x2"), ("head", "upsampler_x3")):
@@ -105,6 +105,6 @@ def test_branches_keep_their_own_moments_and_counts():
 
 def test_unknown_names_are_listed():
     with pytest.raises(ValueError, match=r"optimizer.name is 'adamw'; known are adam, sgd"):
-        make_optimizer(config(name="adamw"))
+        read_optimizer(config(name="adamw"))
     with pytest.raises(ValueError, match=r"optimizer.clip is 'all'; known are none, adjustable"):
-        make_optimizer(config(clip="all"))
+        read_optimizer(config(clip="all"))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from configs.common import get_defaults
+from sr_jax.mesh import make_mesh
 from sr_jax.models import create_model
 from sr_jax.ops.target import Target, traced_for
-from sr_jax.sharding import make_mesh
+from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training import steps
 from sr_jax.training.losses import get_loss
-from sr_jax.training.optimizers import make_optimizer, make_schedule
 from sr_jax.training.state import create_state
 from sr_jax.training.steps import compile_step, crop_to, make_train_step, parts_of
 
@@ -21,9 +21,9 @@ def train(count=3, model=None, loss=get_loss("mse"), side=8, **options):
     model = model or create_model("edsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
     config.name, config.learning_rate = "sgd", 0.01
-    optimizer, mesh = make_optimizer(config), make_mesh(4)
+    optimizer, mesh = read_optimizer(config), make_mesh(4)
     state = create_state(model, optimizer, mesh, seed=0, ema=options.get("ema_decay", 0.0) > 0)
-    step = make_train_step(model, optimizer, make_schedule(config), **options)
+    step = make_train_step(model, optimizer, read_schedule(config), **options)
     step = compile_step(step, mesh, loss)
     factor = 1 if model.takes_interpolated else model.scale
     rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ DEEP = [
 def test_rematerialisation_changes_nothing_but_memory(name, hyperparameters):
     """float32, 1e-4 of the norm of Adam's moments: the same sums, fused otherwise."""
     model = create_model(name, **hyperparameters)
-    optimizer = make_optimizer(get_defaults().optimizer)
+    optimizer = read_optimizer(get_defaults().optimizer)
     rng = np.random.default_rng(0)
     lr, hr = rng.random((2, 24, 24, 3)), rng.random((2, 48, 48, 3))
     batch = {"lr": jnp.asarray(lr, jnp.float32), "hr": jnp.asarray(hr, jnp.float32)}
@@ -78,7 +78,7 @@ def test_rematerialisation_changes_nothing_but_memory(name, hyperparameters):
     arguments = state, batch, get_loss("l1", 1.0)
     temporaries, results = [], []
     for remat in (False, True):
-        schedule = make_schedule(get_defaults().optimizer)
+        schedule = read_schedule(get_defaults().optimizer)
         step = jax.jit(make_train_step(model, optimizer, schedule, remat=remat))
         program = step.lower(*arguments).compile()
         temporaries.append(program.memory_analysis().temp_size_in_bytes)
@@ -181,12 +181,12 @@ def test_idle_branches_of_mdsr_do_not_move():
     """Bit for bit: parameters, moments and count of a scale that was not drawn."""
     model = create_model("mdsr_baseline", n_resblocks=1, n_feats=4)
     config = get_defaults().optimizer
-    optimizer, mesh = make_optimizer(config, model), make_mesh(2)
+    optimizer, mesh = read_optimizer(config, model), make_mesh(2)
     state = create_state(model, optimizer, mesh, seed=0)
     rng = np.random.default_rng(0)
     steps = {
         scale: compile_step(
-            make_train_step(model, optimizer, make_schedule(config), scale=scale),
+            make_train_step(model, optimizer, read_schedule(config), scale=scale),
             mesh,
             get_loss("l1", 255.0),
         )

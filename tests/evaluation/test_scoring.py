@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from sr_jax.data.sources import ImagePair, list_folder
-from sr_jax.imaging.color import rgb_to_luma
-from sr_jax.imaging.files import from_float, to_float, write_image
-from sr_jax.imaging.metrics import psnr as compute_psnr
-from sr_jax.imaging.metrics import shave
-from sr_jax.imaging.resize import imresize
-from sr_jax.inference.settings import Settings
-from sr_jax.models import create_model
-from sr_jax.published import published
-from sr_jax.scoring import (
+from sr_jax.evaluation.published import published
+from sr_jax.evaluation.scoring import (
     BICUBIC,
     Score,
     list_contenders,
@@ -23,6 +16,13 @@ from sr_jax.scoring import (
     score_all,
     score_image,
 )
+from sr_jax.imaging.color import rgb_to_luma
+from sr_jax.imaging.files import from_float, to_float, write_image
+from sr_jax.imaging.metrics import psnr as compute_psnr
+from sr_jax.imaging.metrics import shave
+from sr_jax.imaging.resize import imresize
+from sr_jax.inference.settings import Settings
+from sr_jax.models import create_model
 from sr_jax.weights import variable_shapes
 
 
@@ -168,7 +168,11 @@ def test_settings_reach_the_network(network):
     pair = pair_of(noise(60, 60))
     whole, cut, exact = (
         score_image(pair, 2, network, settings=settings)[2].astype(int)
-        for settings in (None, Settings(tile=16, overlap=0), Settings(tile=20, overlap="exact"))
+        for settings in (
+            Settings(),
+            Settings(tile=16, overlap=0),
+            Settings(tile=20, overlap="exact"),
+        )
     )
     assert np.abs(cut - whole).max() > 0
     assert np.abs(exact - whole).max() <= 1  # float32, next to a half

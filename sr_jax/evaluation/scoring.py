@@ -2,21 +2,23 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from sr_jax.console import image_progress
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
+from sr_jax.data.degradation import downscale
+from sr_jax.data.sources import ImagePair
+from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from sr_jax.imaging.files import from_float, to_float
+from sr_jax.imaging.metrics import psnr, score_luma, shave, ssim
+from sr_jax.imaging.resize import imresize
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.upscaler import run_network, upscale_rgb
+from sr_jax.models import ARCHITECTURES, create_model, describe_model
+from sr_jax.models.network import Network
 
-    from sr_jax.data.sources import ImagePair
-    from sr_jax.inference.settings import Settings
-    from sr_jax.models.network import Network
-
-# Commands answer `--help` at once: whatever takes long to import is imported where it is used.
-
-Loaded = tuple["Network", Any]  # a model and its variables
-Datasets = Mapping[str, Sequence["ImagePair"]]  # name -> images
+Loaded = tuple[Network, Any]  # a model and its variables
+Datasets = Mapping[str, Sequence[ImagePair]]  # name -> images
 
 
 class Score(NamedTuple):
@@ -37,13 +39,13 @@ class Contender(NamedTuple):
     Attributes:
         method: its name in the rows.
         network: (model, variables), or None for bicubic interpolation.
-        settings: how images go through the network; None is whole and once.
+        settings: how images go through the network.
         known_as: the name under which its figures are published, None if they are not.
     """
 
     method: str
     network: Loaded | None = None
-    settings: "Settings | None" = None
+    settings: Settings = Settings()
     known_as: str | None = None
 
 
@@ -55,7 +57,7 @@ _SIZES = ("n_feats", "n_resblocks", "n_resgroups", "depth", "kernel_sizes", "red
 
 def list_contenders(
     network: Loaded,
-    settings: "Settings | None" = None,
+    settings: Settings = Settings(),
     *,
     name: str | None = None,
     ensemble: bool = False,
@@ -64,7 +66,7 @@ def list_contenders(
 
     Args:
         network: (model, variables).
-        settings: how images go through the network; None is whole and once.
+        settings: how images go through the network.
         name: what the rows and the published tables call the network; None is its architecture,
             and published figures count only if it has the size that the paper's has.
         ensemble: whether to add NAME+, the mean over the eight symmetries.
@@ -72,10 +74,7 @@ def list_contenders(
     Raises:
         ValueError: a name that cannot be a file's or is bicubic's.
     """
-    from sr_jax.inference.settings import Settings
-    from sr_jax.models import ARCHITECTURES, create_model, describe_model
 
-    settings = settings or Settings()
     known_as = name
     if name is None:
         name, fields = describe_model(network[0])
@@ -84,7 +83,7 @@ def list_contenders(
             known_as = name
         name = name.rpartition(":")[2].lower() if ":" in name else name  # of one outside sr_jax
     elif not name or "/" in name or name == BICUBIC.method:
-        raise ValueError(f"--name {name!r}: expected a name without '/' that is not 'bicubic'")
+        raise ValueError(f"name is {name!r}, expected a name without '/' that is not 'bicubic'")
     contenders = [BICUBIC, Contender(name, network, settings, known_as)]
     if ensemble:
         eightfold = dataclasses.replace(settings, ensemble=True)
@@ -99,35 +98,30 @@ def score_all(
     contenders: Sequence[Contender],
     *,
     round_luma: bool = False,
-) -> Iterator[tuple[Score, "ImagePair", "np.ndarray"]]:
-    """Scores image after image of whole data sets, with a progress bar.
+) -> Iterator[tuple[Score, ImagePair, np.ndarray]]:
+    """Scores image after image of whole data sets.
 
     Yields:
         The score, the image that was scored, and the result, uint8 RGB.
     """
-    total = sum(map(len, datasets.values())) * len(scales) * len(contenders)
-    with image_progress() as progress:
-        task = progress.add_task("scoring", total=total)
-        for dataset, pairs in datasets.items():
-            for scale in scales:
-                for method, network, settings, _ in contenders:
-                    progress.update(task, description=f"{dataset} x{scale} {method}")
-                    for pair in pairs:
-                        psnr, ssim, image = score_image(
-                            pair, scale, network, round_luma=round_luma, settings=settings
-                        )
-                        yield Score(dataset, scale, method, pair.name, psnr, ssim), pair, image
-                        progress.advance(task)
+    for dataset, pairs in datasets.items():
+        for scale in scales:
+            for method, network, settings, _ in contenders:
+                for pair in pairs:
+                    *values, image = score_image(
+                        pair, scale, network, round_luma=round_luma, settings=settings
+                    )
+                    yield Score(dataset, scale, method, pair.name, *values), pair, image
 
 
 def score_image(
-    pair: "ImagePair",
+    pair: ImagePair,
     scale: int,
     network: Loaded | None,
     *,
     round_luma: bool = False,
-    settings: "Settings | None" = None,
-) -> tuple[float, float, "np.ndarray"]:
+    settings: Settings = Settings(),
+) -> tuple[float, float, np.ndarray]:
     """Upscales the low-resolution image of a pair and compares with the high-resolution one.
 
     The protocol of the tables of EDSR and later papers: the input is the 8-bit RGB image, the
@@ -147,7 +141,7 @@ def score_image(
         scale: the factor.
         network: (model, variables), or None for bicubic interpolation.
         round_luma: see above.
-        settings: how the image goes through the network; None is whole and once.
+        settings: how the image goes through the network.
 
     Returns:
         PSNR in dB, SSIM, and the upscaled image, uint8 RGB (scale * h, scale * w, 3).
@@ -155,18 +149,11 @@ def score_image(
     if round_luma and (network is None or network[0].n_colors == 1):
         return _score_luma(pair, scale, network, settings)
 
-    from sr_jax.imaging.color import rgb_to_luma
-    from sr_jax.imaging.files import from_float, to_float
-    from sr_jax.imaging.metrics import score_luma
-    from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.settings import Settings
-    from sr_jax.inference.upscaler import upscale_rgb
-
     lr, hr = pair.pair(scale)
     if network is None:
         image = imresize(lr, scale)
     else:
-        colour = upscale_rgb(*network, to_float(lr), scale, settings or Settings())
+        colour = upscale_rgb(*network, to_float(lr), scale, settings)
         image = from_float(colour)
         if network[0].n_colors == 1:
             luma, reference = rgb_to_luma(colour), rgb_to_luma(to_float(hr))
@@ -175,18 +162,9 @@ def score_image(
 
 
 def _score_luma(
-    pair: "ImagePair", scale: int, network: Loaded | None, settings: "Settings | None"
-) -> tuple[float, float, "np.ndarray"]:
+    pair: ImagePair, scale: int, network: Loaded | None, settings: Settings
+) -> tuple[float, float, np.ndarray]:
     """Scores as the papers of SRCNN and VDSR do; the chroma of the image is interpolated."""
-    import numpy as np
-
-    from sr_jax.data.degradation import downscale
-    from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
-    from sr_jax.imaging.files import from_float, to_float
-    from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.settings import Settings
-    from sr_jax.inference.upscaler import run_network
-
     hr = to_float(pair.hr(scale), np.float64)
     grey = pair.is_grey()
     luma = hr[..., :1] if grey else np.floor(rgb_to_luma(hr) * 255 + 0.5) / 255
@@ -194,7 +172,7 @@ def _score_luma(
     if network is None:
         predicted = imresize(low, size=luma.shape[:2])
     else:
-        predicted = run_network(*network, low, scale, settings or Settings())
+        predicted = run_network(*network, low, scale, settings)
     if grey:
         colour = np.repeat(predicted, 3, axis=-1)
     else:
@@ -204,13 +182,9 @@ def _score_luma(
 
 
 def _compare(
-    predicted: "np.ndarray", luma: "np.ndarray", border: int, round_luma: bool
+    predicted: np.ndarray, luma: np.ndarray, border: int, round_luma: bool
 ) -> tuple[float, float]:
     """PSNR and SSIM of two lumas (H, W, 1) in [0, 1]."""
-    import numpy as np
-
-    from sr_jax.imaging.metrics import psnr, shave, ssim
-
     pair = []
     for image in (predicted, luma):
         values = np.asarray(image, np.float64)[..., 0].clip(0, 1) * 255

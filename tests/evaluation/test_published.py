@@ -2,8 +2,8 @@
 
 import pytest
 
+from sr_jax.evaluation.published import DATASETS, figures, published
 from sr_jax.models import ARCHITECTURES
-from sr_jax.published import DATASETS, figures, published
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import typer
 
-from sr_jax import cli, upscale, weights
+from sr_jax import weights
+from sr_jax.commands import models, upscale
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference import upscaler
@@ -129,9 +130,9 @@ def test_sizes_that_a_network_cannot_take_are_padded_and_cropped():
 def test_scale_of_a_network():
     mdsr = create_model("mdsr", n_resblocks=1, n_feats=4)
     assert upscaler.network_scale(mdsr, 3) == 3
-    with pytest.raises(ValueError, match="give --scale one of 2, 3, 4"):
+    with pytest.raises(ValueError, match="give a scale, one of 2, 3, 4"):
         upscaler.network_scale(mdsr, None)
-    with pytest.raises(ValueError, match="upscales by 2, 3, 4; --scale asks for 8"):
+    with pytest.raises(ValueError, match="upscales by 2, 3, 4, not by 8"):
         upscaler.network_scale(mdsr, 8)
     with pytest.raises(ValueError, match="vgg19 is no network that upscales"):
         upscaler.network_scale(create_model("vgg19"), 2)
@@ -140,7 +141,7 @@ def test_scale_of_a_network():
 
 def test_models_lists_them(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    cli.models()
+    models.models()
     lines = {
         line.split("│")[1].strip(): line
         for line in capsys.readouterr().out.splitlines()
@@ -153,21 +154,22 @@ def test_models_lists_them(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])
-def test_module_and_script_are_the_same_command(command):
-    for start in ([f"sr_jax.{command}"], ["sr_jax.cli", command]):
-        help_page = subprocess.run(
+def test_the_old_and_script_are_the_same_command(command):
+    for start, notes in (([f"sr_jax.{command}"], 1), (["sr_jax", command], 0)):
+        done = subprocess.run(
             [sys.executable, "-W", "error", "-m", *start, "--help"],
             capture_output=True,
             text=True,
             check=True,
-        ).stdout
-        assert "--model" in help_page
+        )
+        assert "--model" in done.stdout
+        assert done.stderr.count(f"is now `python -m sr_jax {command}`") == notes
 
 
 def test_errors_are_one_line_and_a_code(tmp_path):
     options = ["--model", "no", "--output", str(tmp_path / "o")]
-    command = [sys.executable, "-m", "sr_jax.upscale", "no.png", *options]
+    command = [sys.executable, "-m", "sr_jax", "upscale", "no.png", *options]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 1
-    assert process.stderr == "error: --model no: no such weights file or workdir\n"
+    assert process.stderr == "error: no: no such weights file or workdir\n"
     assert list(tmp_path.iterdir()) == []

@@ -1,21 +1,8 @@
-"""The console script `sr-jax`: upscale, evaluate, convert, models."""
-
-import typer
-
-from sr_jax.console import run
-from sr_jax.convert import convert
-from sr_jax.evaluate import evaluate
-from sr_jax.upscale import upscale
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(upscale)
-app.command()(evaluate)
-app.command()(convert)
+"""`sr-jax models`: the table of the networks."""
 
 _NUMBERS = ("parameters", "radius", "multiply-adds")
 
 
-@app.command()
 def models() -> None:
     """Lists the known architectures: size, scales, input, and what an upscaled image costs.
 
@@ -54,12 +41,3 @@ def models() -> None:
     print("radius: input pixels that an output pixel sees in each direction")
     print("multiply-adds: of one image of 1280x720 output pixels, at the first scale")
     print("ships: none of the networks' weights yet; `sr-jax convert` brings published ones")
-
-
-def main() -> None:
-    """The entry point of the console script."""
-    run(app)
-
-
-if __name__ == "__main__":
-    main()

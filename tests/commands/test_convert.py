@@ -14,9 +14,9 @@ import pytest
 import safetensors.numpy
 
 from sr_jax import weights
-from sr_jax.cli import app
-from sr_jax.console import run
-from sr_jax.convert import parse_settings, read_checkpoint
+from sr_jax.__main__ import app
+from sr_jax.commands.console import run
+from sr_jax.commands.convert import parse_settings, read_checkpoint
 from sr_jax.interop.torch import to_torch
 from sr_jax.models import create_model, describe_model
 from sr_jax.models.mdsr import MDSR
@@ -138,7 +138,7 @@ def test_published_files(tmp_path, convert, shared, file):
 
 def test_as_a_user_types_it(tmp_path, shared):
     source = shared("weights/srcnn_official/9-1-5_91_images/x3.mat")
-    command = [sys.executable, "-m", "sr_jax.convert", str(source), "srcnn.safetensors"]
+    command = [sys.executable, "-m", "sr_jax", "convert", str(source), "srcnn.safetensors"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, env=_environment(), check=True
     )

@@ -9,15 +9,18 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 _TRACES = bool(os.environ.get("SR_JAX_TRACEBACK"))
-# Libraries tell every step of theirs; their warnings remain.
-_TOLD = re.compile(r"/sr_jax/[^/]*(/[^/]*)?$")
+# Libraries log every step they take; of them only warnings are shown.
+_OURS = re.compile(r"/sr_jax/([^/]*/){0,2}[^/]*$")
+# What fails in the threads of these is raised again where the program next calls them.
+_WRITERS = re.compile(r"/(orbax|tensorstore)/")
 
 
 def run(program: Callable[[], object]) -> None:
@@ -30,14 +33,20 @@ def run(program: Callable[[], object]) -> None:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
+def run_old_name(command: Callable[..., None]) -> None:
+    """Runs a command as `python -m sr_jax.COMMAND`, which is its name until the next release."""
+    import typer
+
+    name = command.__name__
+    print(f"note: `python -m sr_jax.{name}` is now `python -m sr_jax {name}`", file=sys.stderr)
+    run(lambda: typer.run(command))
+
+
 def log_to_terminal(*, warnings_only: bool = False) -> None:
     """Sends the log of a long-running program to the terminal, without the traces of libraries.
 
-    What fails in their threads (writers of checkpoints and events) is raised again where the
-    program next calls them, and told there.
-
     Args:
-        warnings_only: of several processes, one tells for all.
+        warnings_only: for all processes of a run but one.
     """
     from rich.logging import RichHandler
 
@@ -49,14 +58,32 @@ def log_to_terminal(*, warnings_only: bool = False) -> None:
     handler.setLevel(logging.WARNING if warnings_only else logging.NOTSET)
     logging.getLogger().handlers = [handler]
     if not _TRACES:
-        threading.excepthook = lambda _: None
-        sys.unraisablehook = lambda _: None
+        threading.excepthook = _without_writers(threading.excepthook)
+        sys.unraisablehook = _without_writers(sys.unraisablehook)
+
+
+def _without_writers(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+    """An exception hook that passes over what the writers of checkpoints raise."""
+
+    def call(failure: Any) -> None:
+        if not _is_of_a_writer(failure.exc_traceback):
+            hook(failure)
+
+    return call
+
+
+def _is_of_a_writer(trace: TracebackType | None) -> bool:
+    while trace is not None:
+        if _WRITERS.search(trace.tb_frame.f_code.co_filename):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _admit(record: logging.LogRecord) -> bool:
     if not _TRACES:
         record.exc_info = record.exc_text = None
-    return record.levelno > logging.INFO or bool(_TOLD.search(record.pathname))
+    return record.levelno > logging.INFO or bool(_OURS.search(record.pathname))
 
 
 def parse_length(option: str, value: str | None, *words: str) -> int | str | None:

@@ -8,13 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from sr_jax import perceptual, weights
+from sr_jax import weights
+from sr_jax.commands.evaluate import evaluate
 from sr_jax.data.sources import list_folder
-from sr_jax.evaluate import compare, evaluate, print_scores, write_scores
+from sr_jax.evaluation import perceptual, report
+from sr_jax.evaluation.report import compare, print_scores, write_scores
+from sr_jax.evaluation.scoring import BICUBIC, Contender, Score, score_image
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference import upscaler
 from sr_jax.models import create_model
-from sr_jax.scoring import BICUBIC, Contender, Score, score_image
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,8 @@ def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
 def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "sr_jax.evaluate.compare", lambda path, images, scale, *_, **__: drawn.append(images)
+        "sr_jax.evaluation.report.compare",
+        lambda path, images, scale, *_, **__: drawn.append(images),
     )
     arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments, comparison=tmp_path / "c.png")
@@ -150,10 +153,8 @@ def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, m
 
 
 def test_comparison_is_labelled_with_the_scores(photos, tmp_path, monkeypatch):
-    from sr_jax.inference import comparison
-
     rows = []
-    monkeypatch.setattr(comparison, "write_comparison", lambda path, drawn: rows.extend(drawn))
+    monkeypatch.setattr(report, "write_comparison", lambda path, drawn: rows.extend(drawn))
     (pair,) = (pair for pair in list_folder(photos, (2,)) if pair.name == "rgb")
     compare(tmp_path / "c.png", [("photos", pair)], 2, [BICUBIC, Contender("again")])
     psnr, ssim, image = score_image(pair, 2, None)
@@ -293,7 +294,7 @@ def test_scores_are_replaced_whole(tmp_path):
         ({"tile": "0"}, "tile is 0"),
         ({"overlap": "-1"}, "overlap is -1"),
         ({"name": "a/b"}, "expected a name without '/'"),
-        ({"scale": [3]}, "upscales by 2; --scale asks for 3"),
+        ({"scale": [3]}, "upscales by 2, not by 3"),
         ({"model": "bicubic", "scale": [2], "ensemble": True}, "about a network, not bicubic"),
         ({"model": "bicubic", "scale": [2], "comparison": "c.png"}, "about a network, not bicubic"),
         ({"model": "nowhere"}, "no such weights file or workdir"),

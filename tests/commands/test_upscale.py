@@ -20,12 +20,14 @@ import typer
 from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
-from sr_jax import cli, weights
+from sr_jax import weights
+from sr_jax.__main__ import app
+from sr_jax.commands.compilations import keep_compilations
+from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import from_float, read_image, read_picture, to_float, write_image
 from sr_jax.imaging.resize import imresize
-from sr_jax.inference.upscaler import upscale_image, upscale_rgb
+from sr_jax.inference.upscaler import network_factor, upscale_image, upscale_rgb
 from sr_jax.models import create_model
-from sr_jax.upscale import _keep_compilations, _network_factor, upscale
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -128,7 +130,7 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
     ("options", "message"),
     [
         ({"model": None}, "give --model.*sr-jax convert.*sr_jax.main"),
-        ({"model": "none"}, "--model none: no such weights file or workdir"),
+        ({"model": "none"}, "none: no such weights file or workdir"),
         ({"scale": -2.0}, "--scale is -2.0, expected a positive number"),
         ({"scale": float("nan")}, "--scale is nan"),
         ({"tile": "huge"}, "--tile is 'huge', expected auto, none or a number of pixels"),
@@ -181,13 +183,13 @@ def test_existing_outputs_are_kept_before_any_work(model, album, tmp_path):
     ],
 )
 def test_factor_of_the_network(name, fields, scale, factor):
-    assert _network_factor(create_model(name, **fields), scale) == factor
+    assert network_factor(create_model(name, **fields), scale) == factor
 
 
 @pytest.mark.parametrize("name", ["mdsr", "vdsr", "vgg16"])
 def test_networks_without_a_scale_of_their_own(name):
-    with pytest.raises(ValueError, match=r"give --scale|no network that upscales"):
-        _network_factor(create_model(name), None)
+    with pytest.raises(ValueError, match=r"give a scale|no network that upscales"):
+        network_factor(create_model(name), None)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -228,7 +230,7 @@ def test_options_reach_the_network(model, tmp_path):
     expected = upscale_image(network, variables, image, 2, settings, alpha="network")
     command = f"upscale {tmp_path}/a.png --model {model} --output {tmp_path}/out --tile 24"
     command += " --overlap 5 --ensemble --dtype bfloat16 --batch 3 --bucket --alpha network"
-    result = CliRunner().invoke(cli.app, command.split(), catch_exceptions=False)
+    result = CliRunner().invoke(app, command.split(), catch_exceptions=False)
     assert result.exit_code == 0
     assert re.fullmatch(
         r"1 of 1 images written to .*/out in \d+\.\d s \(\d+\.\d\d images/s\)\n", result.stdout
@@ -539,7 +541,7 @@ def test_images_of_many_sizes_share_programs(
 
 def test_where_compilations_are_kept(tmp_path, monkeypatch):
     def kept() -> str | None:
-        _keep_compilations()
+        keep_compilations()
         return jax.config.values["jax_compilation_cache_dir"]
 
     threshold = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
@@ -574,7 +576,8 @@ def test_a_whole_run_in_a_process_of_its_own(model, tmp_path):
     profile = other[33 : other.index(b"IDAT") - 4]
     (tmp_path / "a.png").write_bytes(whole[:33] + profile + whole[33:])
     program = (
-        "import json, sys, jax; from pathlib import Path; from sr_jax.upscale import upscale\n"
+        "import json, sys, jax; from pathlib import Path\n"
+        "from sr_jax.commands.upscale import upscale\n"
         "hits = []\n"
         "jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))\n"
         f"upscale([Path({str(tmp_path / 'a.png')!r})], model={model!r}, overwrite=True,\n"
@@ -605,7 +608,7 @@ def test_a_whole_run_in_a_process_of_its_own(model, tmp_path):
 def test_help_is_light():
     """`--help` loads nothing that takes long: that, not a stopwatch, keeps it below a second."""
     program = (
-        "import sys; from sr_jax.cli import app\n"
+        "import sys; from sr_jax.__main__ import app\n"
         "try: app(['upscale', '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'jax', 'flax', 'numpy', 'tensorflow', 'PIL', 'scipy', 'matplotlib', 'absl'}\n"

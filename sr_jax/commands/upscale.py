@@ -1,0 +1,251 @@
+"""`sr-jax upscale`: image files in, larger image files out."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sr_jax.commands.compilations import keep_compilations
+from sr_jax.commands.console import image_progress, parse_length
+from sr_jax.commands.files import find_images, name_outputs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sr_jax.inference.planning import Plan
+
+
+class Dtype(StrEnum):
+    """In what the network computes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float64 = "float64"
+
+
+class Alpha(StrEnum):
+    """How opacity is upscaled."""
+
+    bicubic = "bicubic"
+    network = "network"
+
+
+def upscale(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, folders of images at any depth, or patterns.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    model: Annotated[
+        str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Any factor, also fractional; by default the network's own. What the network "
+            "does not reach itself is resized bicubically."
+        ),
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="Comes after the names of the outputs.")] = "",
+    tile: Annotated[
+        str,
+        typer.Option(
+            help="Side of the tiles in pixels; 'auto': whole images, or the largest tiles that fit "
+            "into memory, but tiles of one size for images of many sizes; 'none': whole images."
+        ),
+    ] = "auto",
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels that a tile sees beyond its part; 'exact': as far as the network looks. "
+            "By default that, but 32 at most."
+        ),
+    ] = None,
+    ensemble: Annotated[bool, typer.Option(help="The mean over eight symmetries.")] = False,
+    dtype: Annotated[Dtype, typer.Option(help="In what the network computes.")] = Dtype.float32,
+    batch: Annotated[int, typer.Option(help="Tiles a call of the network.")] = 1,
+    bucket: Annotated[
+        bool,
+        typer.Option(
+            help="Pad sides shorter than a tile to multiples of 32: fewer compilations for images "
+            "of many sizes, slightly other pixels near their right and lower border."
+        ),
+    ] = False,
+    shard_image: Annotated[
+        bool,
+        typer.Option(
+            help="Split every image by rows over all devices, of which each needs a part of the "
+            "memory; takes the place of tiles."
+        ),
+    ] = False,
+    alpha: Annotated[Alpha, typer.Option(help="How opacity is upscaled.")] = Alpha.bicubic,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print what each image would cost; write nothing.")
+    ] = False,
+    comparison: Annotated[
+        Path | None, typer.Option(help="Picture of the first image: bicubic and network.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+) -> None:
+    """Upscales images with a trained network; one bad file does not stop the others.
+
+    PNG, JPEG, TIFF, WebP and BMP in; PNG out.
+
+    Depth (8 or 16 bit), layout (grey, RGB, alpha) and colour profile are those of the input.
+    """
+    if model is None:
+        raise ValueError(
+            "give --model, a weights file or a training workdir: make one of published weights "
+            "with `sr-jax convert`, or train one with `python -m sr_jax.main --config=...`"
+        )
+    if scale is not None and not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"--scale is {scale}, expected a positive number")
+    files, failures = find_images(inputs, output)
+    targets = name_outputs(files, output, suffix)
+    if comparison in (*targets, *targets.values()):
+        raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
+    taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
+    if taken and not (overwrite or dry_run):
+        raise ValueError(f"{taken[0]} exists: give --overwrite, or another --output or --suffix")
+
+    # Whatever takes long to import is imported here, so that `--help` answers at once.
+    import jax
+    from rich.console import Console
+
+    from sr_jax import weights
+    from sr_jax.imaging.files import read_picture, write_image
+    from sr_jax.inference.planning import plan, shared_tile
+    from sr_jax.inference.settings import Settings
+    from sr_jax.inference.upscaler import network_factor, upscale_image
+
+    settings = Settings(
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
+        ensemble=ensemble,
+        dtype=str(dtype),
+        batch=batch,
+        bucket=bucket,
+        shard=shard_image,
+    )
+    keep_compilations()
+    network, variables = weights.load(weights.find(model), allow=allow or ())
+    factor = network_factor(network, scale)
+    console = Console(stderr=True)
+
+    def report(failure: str) -> None:
+        console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
+
+    if shard_image and len(jax.local_devices()) == 1:
+        console.print(
+            "note: there is a single device, so that --shard-image changes nothing", soft_wrap=True
+        )
+    for failure in failures:
+        report(failure)
+    done, start = 0, time.perf_counter()
+    if settings.tile == "auto" and not settings.shard:  # which takes every image whole
+        side = shared_tile(network, variables, _sizes(targets), factor, settings)
+        if side:
+            settings = dataclasses.replace(settings, tile=side)
+            print(
+                f"tiles of {side} x {side} pixels, which images of many sizes share, so that few "
+                "programs are compiled; --tile none runs every image whole"
+            )
+    with image_progress(console) as progress:
+        for path, target in progress.track(targets.items(), description="upscaling"):
+            try:
+                image, icc_profile = read_picture(path)
+                size = _scaled(image, factor if scale is None else scale)
+                if dry_run:
+                    height, width = image.shape[:2]
+                    cost = plan(network, variables, height, width, factor, settings)
+                    twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
+                    print(_describe(path, image, size, cost, passes=2 if twice else 1))
+                    continue
+                result = upscale_image(
+                    network,
+                    variables,
+                    image,
+                    factor,
+                    settings,
+                    size=None if size == _scaled(image, factor) else size,
+                    alpha=str(alpha),
+                )
+                write_image(target, result, icc_profile=icc_profile)
+                done += 1
+                if comparison:
+                    _write_comparison(comparison, image, result)
+                    comparison = None
+            except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+                failures.append(_reason(path, error))
+                report(failures[-1])
+    if not dry_run:
+        seconds = time.perf_counter() - start
+        print(
+            f"{done} of {len(targets)} images written to {output} in {seconds:.1f} s "
+            f"({done / seconds:.2f} images/s)"
+        )
+    if failures:
+        raise typer.Exit(1)
+
+
+def _sizes(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    """Heights and widths by the files' headers; what is broken is reported when its turn comes."""
+    from sr_jax.imaging.files import read_size
+
+    for path in paths:
+        with contextlib.suppress(ValueError):
+            yield read_size(path)
+
+
+def _scaled(image: "np.ndarray", scale: float) -> tuple[int, int]:
+    """Height and width of the result, rounded half up, one pixel at least."""
+    height, width = (max(1, math.floor(scale * side + 0.5)) for side in image.shape[:2])
+    return height, width
+
+
+def _describe(
+    path: Path, image: "np.ndarray", size: tuple[int, int], cost: "Plan", passes: int
+) -> str:
+    """One line of --dry-run."""
+
+    def pixels(shape: Sequence[int]) -> str:
+        return f"{shape[1]} x {shape[0]}"
+
+    tiles = passes * cost.tiles
+    each = f" on each of {cost.devices} devices" if cost.devices > 1 else ""
+    return (
+        f"{path}: {pixels(image.shape)} to {pixels(size)} pixels; "
+        f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {pixels(cost.tile)} ({cost.reason}); "
+        f"{cost.device_memory / 2**20:.0f} MiB for the network{each}, "
+        f"{cost.host_memory / 2**20:.0f} MiB for images; "
+        f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds"
+    )
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What went wrong with a file, in one line that names it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        text = "not enough memory: give a smaller --tile (in place of --shard-image) or --batch"
+    return text if str(path) in text else f"cannot upscale {path}: {text}"
+
+
+def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray") -> None:
+    from sr_jax.imaging.files import from_float, to_float, to_rgb
+    from sr_jax.imaging.resize import imresize
+    from sr_jax.inference.comparison import Comparison, write_comparison
+
+    bicubic = imresize(image, size=result.shape[:2])
+    panels = {"bicubic": to_rgb(bicubic), "network": to_rgb(result)}
+    if image.dtype != "uint8":  # a picture on a screen has 8 bits
+        panels = {label: from_float(to_float(panel)) for label, panel in panels.items()}
+    write_comparison(path, [Comparison(f"x{result.shape[0] / image.shape[0]:.3g}", panels)])

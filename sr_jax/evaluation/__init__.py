@@ -1,0 +1,1 @@
+"""How networks are judged: scores, the published figures, and distances of features."""

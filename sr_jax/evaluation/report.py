@@ -1,0 +1,160 @@
+"""How scores are shown: files of rows, tables beside the published figures, pictures."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich.box
+import rich.console
+import rich.table
+
+from sr_jax.data.sources import ImagePair
+from sr_jax.evaluation.published import Published, published
+from sr_jax.evaluation.scoring import (
+    BICUBIC,
+    Contender,
+    Score,
+    group_scores,
+    mean_lpips,
+    mean_scores,
+    score_image,
+)
+from sr_jax.inference.comparison import Comparison, write_comparison
+from sr_jax.storage import write_bytes
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Writes the means to `path` (JSON), the images' scores beside it (.images.json and .csv).
+
+    LPIPS, if it was asked for, goes to a file of its own (.lpips.json): means and images.
+    """
+    rows = [score._asdict() for score in scores]
+    distances = [row.pop("lpips") for row in rows]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [field for field in Score._fields if field != "lpips"])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path.with_suffix(".images.json"), json.dumps(rows, indent=2).encode())
+    write_bytes(path.with_suffix(".csv"), table.getvalue().encode())
+    if None not in distances:
+        names = ("dataset", "scale", "method", "image")
+        lpips = {
+            "means": [
+                dict(zip(names, key, strict=False), lpips=mean_lpips(group), images=len(group))
+                for key, group in group_scores(scores).items()
+            ],
+            "images": [dict(zip(names, s, strict=False), lpips=s.lpips) for s in scores],
+        }
+        write_bytes(path.with_suffix(".lpips.json"), json.dumps(lpips, indent=2).encode())
+    write_bytes(path, json.dumps(mean_scores(scores), indent=2).encode())
+
+
+def print_scores(
+    scores: Sequence[Score], contenders: Sequence[Contender], *, round_luma: bool = False
+) -> None:
+    """Prints a table of every image, and one of the means beside the published figures."""
+    _print_table(
+        ("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM", "LPIPS"),
+        [
+            (s.dataset, f"x{s.scale}", s.image, s.method, *_cells(s.psnr, s.ssim), _cell(s.lpips))
+            for s in sorted(scores, key=lambda s: (s.dataset, s.scale, s.image))
+        ],
+    )
+    names = {contender.method: contender.known_as for contender in contenders}
+    rows, quoted = [], []
+    for (dataset, scale, method), group in group_scores(scores).items():
+        (mean,) = mean_scores(group)
+        known_as = names[method]
+        figure = published(known_as, dataset, scale) if known_as else None
+        quoted += [figure] if figure else []
+        ours = "/".join(_cells(mean["psnr"], mean["ssim"]))
+        beside = _beside(figure, mean["psnr"], mean["ssim"], round_luma)
+        means = f"{dataset} x{scale} ({len(group)})"
+        rows.append((means, method, ours, *beside, _cell(mean_lpips(group))))
+    columns = ("mean (images)", "method", "PSNR/SSIM", "published", "difference", "LPIPS")
+    _print_table(columns, rows)
+    for source in dict.fromkeys(figure.source for figure in quoted):
+        print(f"published: {source}")
+    if any(figure.round_luma == (not round_luma) for figure in quoted):
+        there, remedy = ("unrounded", "leave out") if round_luma else ("rounded", "give")
+        print(f"* published with {there} luma: {remedy} --round-luma to compare like with like")
+
+
+def _cells(psnr: float, ssim: float) -> tuple[str, str]:
+    return f"{psnr:.2f}", f"{ssim:.4f}"
+
+
+def _cell(lpips: float | None) -> str:
+    return "" if lpips is None else f"{lpips:.4f}"
+
+
+def _beside(
+    figure: Published | None, psnr: float, ssim: float, round_luma: bool
+) -> tuple[str, str]:
+    """A published figure and how far a score is from it; a star marks the other convention."""
+    if figure is None:
+        return "", ""
+    star = "*" if figure.round_luma == (not round_luma) else ""
+    if figure.ssim is None:
+        return f"{figure.psnr:.2f}{star}", f"{psnr - figure.psnr:+.2f}"
+    return (
+        "/".join(_cells(figure.psnr, figure.ssim)) + star,
+        f"{psnr - figure.psnr:+.2f}/{ssim - figure.ssim:+.4f}",
+    )
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table without the columns in which no row says anything."""
+    kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    table = rich.table.Table(*(columns[i] for i in kept), box=rich.box.SIMPLE, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*(row[i] for i in kept))
+    # Wider than most terminals: a long line is better than a figure that is cut.
+    rich.console.Console(width=200).print(table)
+
+
+def compare(
+    path: Path,
+    images: Sequence[tuple[str, ImagePair]],
+    scale: int,
+    contenders: Sequence[Contender],
+    *,
+    round_luma: bool = False,
+) -> None:
+    """Draws a detail of some images as each contender renders it, and as it is.
+
+    Args:
+        path: the PNG file.
+        images: the name of the data set and the image, a row each.
+        scale: the factor.
+        contenders: bicubic interpolation, and at least one more.
+        round_luma: as in `score_image`.
+    """
+    rows = []
+    for dataset, pair in images:
+        panels = {}
+        for method, network, settings, _ in contenders:
+            *score, image = score_image(
+                pair, scale, network, round_luma=round_luma, settings=settings
+            )
+            psnr, ssim = _cells(*score)
+            panels[f"{method}\n{psnr} dB / {ssim}"] = image
+        panels["ground truth\nPSNR / SSIM"] = pair.hr(scale)
+        rows.append(Comparison(f"{pair.name}\n{dataset}, x{scale}", panels))
+    write_comparison(path, rows)
+
+
+def gains_most(scores: Sequence[Score], scale: int, contenders: Sequence[Contender]) -> str:
+    """DATASET/NAME of the image on which the network is farthest above bicubic, in dB."""
+    psnr = {(f"{s.dataset}/{s.image}", s.method): s.psnr for s in scores if s.scale == scale}
+    names = dict.fromkeys(name for name, _ in psnr)
+    method = contenders[1].method
+
+    def gain(name: str) -> float:
+        difference = psnr[name, method] - psnr[name, BICUBIC.method]
+        return difference if math.isfinite(difference) else -math.inf  # nothing to see
+
+    return max(names, key=gain)

@@ -1,0 +1,57 @@
+"""Starting points: variables of another training that a network begins with."""
+
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+from absl import logging
+
+from sr_jax import weights
+from sr_jax.models import describe_model
+from sr_jax.models.network import Network
+from sr_jax.training.checkpoints import read_variables
+
+
+def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
+    """The variables of another training that fit a network, by path.
+
+    For the recipes that start one scale from another: what has no counterpart or another shape
+    (the upsampler) keeps its fresh initialisation. What is taken and what is not goes to the log.
+
+    Args:
+        path: a weights file or a workdir. Of a workdir whose training has not finished, the newest
+            checkpoint is taken.
+        model: the network to be trained.
+
+    Raises:
+        ValueError: no such file, or nothing in it fits.
+    """
+    folder = Path(path)
+    if (folder / "checkpoints").is_dir() and not (folder / "weights.safetensors").exists():
+        found = _flat(read_variables(folder))
+    elif not folder.exists():
+        raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
+    else:
+        found = _flat(weights.load(weights.find(path), allow=(describe_model(model)[0],))[1])
+    wanted = _flat(weights.variable_shapes(model))
+    taken = {
+        name: np.asarray(value)
+        for name, value in found.items()
+        if name in wanted and wanted[name].shape == value.shape
+    }
+    if not taken:
+        raise ValueError(f"init_from {path}: none of its tensors fits this network")
+    fresh = sorted(wanted.keys() - taken.keys())
+    unused = sorted(found.keys() - taken.keys())
+    for what, names in (
+        ("taken", sorted(taken)),
+        ("freshly initialised", fresh),
+        ("not taken", unused),
+    ):
+        logging.info("init_from %s: %s %s", path, what, ", ".join(names) or "nothing")
+    return taken
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return flax.traverse_util.flatten_dict(dict(tree), sep="/")
