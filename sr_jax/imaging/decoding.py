@@ -28,7 +28,8 @@ for _decoder in ("PIL", "imagecodecs", "tifffile"):
 # A file whose header promises more than this (16384 squared) is refused before it is decoded.
 MAX_PIXELS = 1 << 28
 
-# Our modes and the modes of Pillow that become them. Others (floats, 32-bit integers, Lab) are refused.
+# Our modes, and the modes of Pillow that become them. Others (floats, 32-bit integers, Lab) are
+# refused.
 _MODES = {
     "L": ("L", "1"),
     "LA": ("LA", "La"),
@@ -99,8 +100,8 @@ def _decode(data: bytes) -> Picture:
 def _kind(data: bytes) -> type[ImageFile.ImageFile]:
     """The format of a file, by its first twelve bytes.
 
-    It names Pillow's plugins, which are used in place of Image.open: MAX_PIXELS then decides what is
-    too large, not a process-wide setting; and a JPEG with a preview attached is just a JPEG.
+    It names Pillow's plugins, which are used in place of Image.open: then MAX_PIXELS decides what
+    is too large, not a process-wide setting; and a JPEG with a preview attached is just a JPEG.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImageFile
