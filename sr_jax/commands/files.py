@@ -12,7 +12,7 @@ def find_images(inputs: Sequence[Path], output: Path) -> tuple[dict[Path, Path],
     Folders keep their inner structure; what they hold of the output folder is passed over. The
     second result tells which arguments name no image.
     """
-    from sr_jax.imaging.files import list_images
+    from sr_jax.imaging.listing import list_images
 
     files: dict[Path, Path] = {}
     problems = []

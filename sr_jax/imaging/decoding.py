@@ -1,4 +1,4 @@
-"""From the content of an image file to pixels: PNG, JPEG, TIFF, WebP and BMP."""
+"""From the content of an image file to pixels."""
 
 import io
 import itertools
@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -37,6 +40,7 @@ _MODES = {
     "RGBA": ("RGBA", "RGBa", "PA"),
 }
 _EXIF_ORIENTATION = 0x0112
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _TIFF_PROFILE = 34675
 # One page of full resolution and reduced copies, each half as long as the one before.
 _MAX_TIFF_PAGES = 32
@@ -94,6 +98,11 @@ def _decode(data: bytes) -> Picture:
         return _decode_png(data)
     if kind is TiffImageFile:
         return _decode_tiff(data)
+    if kind in (Jpeg2KImageFile, AvifImageFile):
+        # Pillow reduces more to 8 bits in silence.
+        bits = _depth_of_jpeg2000(data) if kind is Jpeg2KImageFile else _depth_of_avif(data)
+        if bits > 8:
+            raise ValueError(f"samples of {bits} bits, of this format 8 are read: save it as PNG")
     return _decode_with_pillow(kind(io.BytesIO(data)))
 
 
@@ -113,13 +122,23 @@ def _kind(data: bytes) -> type[ImageFile.ImageFile]:
         return WebPImageFile
     if data.startswith(b"BM"):
         return BmpImageFile
-    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file" if data else "the file is empty")
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImageFile
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return AvifImageFile
+    if data.startswith((_JP2, b"\xff\x4f\xff\x51")):
+        return Jpeg2KImageFile
+    raise ValueError(
+        "not a PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or JPEG 2000 file"
+        if data
+        else "the file is empty"
+    )
 
 
 def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
     _check_pixels(*image.size)
     frames = getattr(image, "n_frames", 1)
-    if frames != 1 and not isinstance(image, TiffImageFile):
+    if frames != 1 and not isinstance(image, TiffImageFile | GifImageFile):
         raise ValueError(f"it holds {frames} images, expected one")
     mode = next((mode for mode, sources in _MODES.items() if image.mode in sources), None)
     if mode is None:
@@ -153,6 +172,21 @@ def _decode_png(data: bytes) -> Picture:
     exif.load(image.info.get("exif", b""))
     pixels = _orient(imagecodecs.png_decode(data), _orientation(exif))
     return Picture(pixels, image.info.get("icc_profile"))
+
+
+def _depth_of_jpeg2000(data: bytes) -> int:
+    # SIZ (ISO/IEC 15444-1, A.5.1): marker, 36 bytes of sizes, the number of components, and of
+    # each its depth less one, the highest bit for its sign, and two bytes more.
+    size = data.index(b"\xff\x4f\xff\x51")
+    (count,) = struct.unpack(">H", data[size + 40 : size + 42])
+    return max(data[size + 42 : size + 42 + 3 * count : 3]) % 128 + 1
+
+
+def _depth_of_avif(data: bytes) -> int:
+    # av1C (AV1 Codec ISO Media File Format Binding, 2.3.3): two bytes, then the bits seq_tier_0,
+    # high_bitdepth and twelve_bit.
+    flags = data[data.index(b"av1C") + 6]
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
 def _decode_tiff(data: bytes) -> Picture:

@@ -1,4 +1,6 @@
-"""Image files in and out: PNG, JPEG, TIFF, WebP and BMP, with 8 or 16 bits a sample.
+"""Image files in and out, with 8 or 16 bits a sample.
+
+PNG, JPEG, TIFF, WebP and BMP are read and written; GIF, AVIF and JPEG 2000 are read.
 
 Arrays keep the bit depth and the channels of the file: uint8 or uint16 of shape (H, W) grey,
 (H, W, 2) grey + alpha, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied. The bit depth is
@@ -21,8 +23,8 @@ from sr_jax.imaging.decoding import decode, decode_size
 from sr_jax.imaging.encoding import encode
 from sr_jax.storage import write_bytes
 
-# Formats by file suffix (lower case).
-SUFFIXES = {
+# Formats that are written, by file suffix (lower case).
+WRITTEN = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -31,6 +33,8 @@ SUFFIXES = {
     ".webp": "WebP",
     ".bmp": "BMP",
 }
+# Suffixes of files that are read.
+SUFFIXES = (*WRITTEN, ".jfif", ".jpe", ".gif", ".avif", ".jp2")
 
 # Twice the raw samples of the largest picture; a longer file is not opened.
 _MAX_BYTES = 2 * 8 * MAX_PIXELS
@@ -42,11 +46,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Reads a PNG, JPEG, TIFF, WebP or BMP file; the content decides the format, not the name.
+    """Reads an image file; the content decides the format, not the name.
 
     Palettes are expanded, one-bit images become 8-bit grey, a transparent colour becomes an alpha
-    channel and the EXIF orientation is applied. Files of several images (animations, multi-page
-    TIFF) are refused; reduced-resolution pages of TIFF are skipped.
+    channel and the EXIF orientation is applied. Of a GIF the first frame is read; other files of
+    several images (animations, multi-page TIFF) are refused; reduced-resolution pages of TIFF are
+    skipped.
 
     An ICC profile of the image's own kind (grey for grey, RGB for RGB) comes with the pixels, which
     stay as they are. CMYK becomes sRGB: through the profile that the file embeds (relative
@@ -104,11 +109,11 @@ def write_image(
     """
     path = Path(path)
     image = np.asarray(image)
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = WRITTEN.get(path.suffix.lower())
     if kind is None:
         raise ValueError(
             f"cannot write image {path}: unknown suffix {path.suffix!r}, "
-            f"expected one of {', '.join(SUFFIXES)}"
+            f"expected one of {', '.join(WRITTEN)}"
         )
     _check_integer_image(image, f"cannot write image {path}: ")
     if image.ndim == 3 and image.shape[2] == 1:
@@ -191,38 +196,6 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     if image.shape[2] < 3:
         return np.repeat(image[..., :1], 3, axis=2)
     return image[..., :3]
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files under a folder, at any depth, sorted by path.
-
-    The suffix decides (`SUFFIXES`, upper or lower case), so that files which cannot be read, such
-    as dangling links, are among them. Names that begin with a dot (side files of other programs,
-    unfinished writes) are skipped.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        Paths that begin with `folder`, at least one.
-
-    Raises:
-        ValueError: if there is no such folder or it holds no images.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "it is a file" if folder.exists() else "no such folder"
-        raise ValueError(f"cannot list images of {folder}: {problem}")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
-    if not paths:
-        raise ValueError(
-            f"cannot list images of {folder}: it holds no file named *{', *'.join(SUFFIXES)}"
-        )
-    return paths
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from PIL import Image, ImageCms
 
 from sr_jax.imaging.files import (
     from_float,
-    list_images,
     read_image,
     read_picture,
     read_size,
@@ -700,34 +699,6 @@ def test_to_rgb(bits: int) -> None:
     np.testing.assert_array_equal(to_rgb(rgb), rgb)
     np.testing.assert_array_equal(to_rgb(np.dstack([rgb, alpha])), rgb)
     assert to_rgb(grey).dtype == grey.dtype
-
-
-def test_list_images(tmp_path: Path) -> None:
-    for name in (
-        "b.png",
-        "a.JPG",
-        "sub/deep/c.TIFF",
-        "sub/d.webp",
-        "e.txt",
-        "._b.png",
-        "f.png/g.bmp",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in list_images(str(tmp_path))]
-    assert found == ["a.JPG", "b.png", "f.png/g.bmp", "sub/d.webp", "sub/deep/c.TIFF"]
-
-
-def test_list_images_of_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").touch()
-    for folder, message in (
-        (tmp_path, "it holds no file named"),
-        (tmp_path / "none", "no such folder"),
-        (tmp_path / "a.txt", "it is a file"),
-    ):
-        with pytest.raises(ValueError, match=f"cannot list images of .*{message}") as raised:
-            list_images(folder)
-        assert "\n" not in str(raised.value)
 
 
 def test_imports_are_light() -> None:
