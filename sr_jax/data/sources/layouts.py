@@ -239,13 +239,14 @@ def _srf_layout(
             other = kind.setdefault(match["name"], path)
             if other != path:
                 raise ValueError(f"{other} and {path} have the same name: rename or remove one")
-    present = [scale for scale in scales if found[scale, "HR"]]
+    present = [scale for scale in scales if found.get((scale, "HR"))]
     if not present:
         known = ", ".join(f"x{scale}" for scale, kind in sorted(found) if kind == "HR")
         asked = ", ".join(f"x{scale}" for scale in scales)
         raise ValueError(f"{folder} has images of {known}, not of {asked}")
     files = found[present[0], "HR"]
-    lr = {s: _pair_names(files, found[s, "LR"], s)[0] for s in present if found[s, "LR"]}
+    low = {scale: found[scale, "LR"] for scale in present if (scale, "LR") in found}
+    lr = {scale: _pair_names(files, images, scale)[0] for scale, images in low.items()}
     if others:
         left_out.append(f"neither _HR nor _LR in their names: {len(others)} images")
     places = {scale: str(next(iter(paths.values())).parent) for scale, paths in lr.items()}
