@@ -17,10 +17,9 @@ from sr_jax.data.sources import ImagePair
 from sr_jax.evaluation.perceptual import FEATURE_LOSSES, feature_loss
 from sr_jax.models import create_model, describe_model
 from sr_jax.models.network import Network
+from sr_jax.ranges import DTYPES, check_ranges
 from sr_jax.training.losses import Loss, get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
-
-DTYPES = ("float32", "bfloat16", "float64")
 
 
 class Adversary(NamedTuple):
@@ -136,6 +135,7 @@ def read_config(config: ConfigDict) -> Recipe:
         ValueError: an unknown value, parts that do not fit each other, or images that are not
             there; one line says how to mend it.
     """
+    check_ranges(_fields(config))
     model = create_model(**config.model, allow=(config.model.name,))
     data, train = config.data, config.train
     sampler = PatchSampler(
@@ -178,6 +178,17 @@ def read_config(config: ConfigDict) -> Recipe:
         keep_checkpoints_every=train.keep_checkpoints_every,
         config=json.loads(config.to_json_best_effort()),
     )
+
+
+def _fields(config: ConfigDict) -> dict[str, Any]:
+    """ "section.field" -> value, without the section `model`."""
+    fields = {}
+    for name, value in config.items():
+        if not isinstance(value, ConfigDict):
+            fields[name] = value
+        elif name != "model":
+            fields |= {f"{name}.{inner}": value[inner] for inner in value}
+    return fields
 
 
 def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sr_jax.models import Variables, create_model, describe_model, example_images
+from sr_jax.models import Variables, create_model, describe_model, variable_shapes
 from sr_jax.models.network import Network
 from sr_jax.storage import write_bytes
 
@@ -71,16 +71,17 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
             f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "
             "make a weights file of it with `sr-jax convert`"
         )
-    hyperparameters = json.loads(metadata["hyperparameters"])
-    model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
+    try:
+        hyperparameters = json.loads(metadata["hyperparameters"])
+        if not isinstance(hyperparameters, dict):
+            raise ValueError(f"hyperparameters are {hyperparameters!r}, expected a table")
+        model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: what it says of its network is not usable: {reason}") from None
     check_variables(path, model, flat)
     variables = {key: jnp.asarray(value) for key, value in flat.items()}
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
-
-
-def variable_shapes(model: Network) -> Variables:
-    """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
-    return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
 
 
 def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarray]) -> None:
