@@ -236,10 +236,11 @@ def average_finite(
         if bad:
             checkpoints.wait()
             values = ", ".join(f"{name} {metrics[name]}" for name in bad)
+            good = checkpoints.good_step
+            place = f"the last good checkpoint is step {good} in" if good else "no checkpoint is in"
             raise FloatingPointError(
-                f"step {done - len(fetched) + offset + 1}: {values}; the last good checkpoint is "
-                f"step {checkpoints.latest_step()} in {workdir}. Lower optimizer.learning_rate or "
-                "set optimizer.clip, and run the same command to go on from there"
+                f"step {done - len(fetched) + offset + 1}: {values}; {place} {workdir}. Lower "
+                "optimizer.learning_rate or set optimizer.clip, and run the same command again"
             )
     means = {}
     for name in fetched[0]:

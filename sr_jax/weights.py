@@ -5,8 +5,9 @@ and the hyper-parameters that `create_model` takes. It can be loaded with no con
 loading runs no code but that of networks which the caller allows.
 """
 
+import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def save(path: str | Path, model: Network, variables: Variables) -> None:
         "format": FORMAT,
         "architecture": name,
         "hyperparameters": json.dumps(hyperparameters),
+        "sha256": _digest(tensors),
     }
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
@@ -55,8 +57,8 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
 
     Raises:
         ValueError: no such file, not a safetensors file, no sr_jax metadata, or tensors that are
-            missing, unexpected or of another shape than the network's (all are listed); a network
-            that is not allowed.
+            missing, unexpected or of another shape than the network's (all are listed), or not
+            those that were written; a network that is not allowed.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -80,8 +82,19 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: what it says of its network is not usable: {reason}") from None
     check_variables(path, model, flat)
+    if metadata.get("sha256", digest := _digest(flat)) != digest:
+        raise ValueError(f"{path} was altered since it was written: take another copy of it")
     variables = {key: jnp.asarray(value) for key, value in flat.items()}
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all tensors by their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarray]) -> None:

@@ -111,6 +111,27 @@ def test_damaged_file_is_noticed_or_not_needed(kind, states, like, written, tmp_
     assert set(fallen_back) >= arrays | {Path("default/_METADATA"), Path("default/manifest.ocdbt")}
 
 
+def test_altered_bytes_are_noticed(states, like, written, tmp_path, caplog):
+    """64 bytes in the middle of each file that holds values, which stays a well-formed one."""
+    folder = written / "checkpoints" / "4"
+    data = [f for f in files_of(folder) if (folder / f).stat().st_size > 1000 and "d" in f.parts]
+    assert data
+    steps = []
+    for index, file in enumerate(data):
+        workdir = shutil.copytree(written, tmp_path / str(index))
+        path = workdir / "checkpoints" / "4" / file
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 64] = bytes(value ^ 0x5A for value in content[middle:][:64])
+        path.write_bytes(content)
+        checkpoints = Checkpoints(workdir, keep=2)
+        state = checkpoints.restore(like)
+        steps.append(int(state.step))
+        assert checkpoints.good_step == steps[-1]
+        assert_equal(state, states[steps[-1]])
+    assert 2 in steps
+
+
 def test_one_step_may_be_damaged_twice(states, like, workdir):
     for name in ("4", "4-1"):
         damage(workdir / "checkpoints" / "4" / "default" / "_METADATA", "halved")
