@@ -1,22 +1,8 @@
 """CSNLN as its authors' code names it (SHI-Labs/Cross-Scale-Non-Local-Attention)."""
 
-import re
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import (
-    ADD_MEAN,
-    CONV,
-    PRELU,
-    SUB_MEAN,
-    Fields,
-    Kind,
-    Layout,
-    Row,
-    StateDict,
-    quotient,
-    size,
-    white,
-)
+from sr_jax.interop.layout import CONV, MEAN_SHIFT, PRELU, Fields, Kind, Layout, Row, Weights
 from sr_jax.models.csnln import CSNLN
 
 TRANSPOSED: Kind = (("weight", "params", "kernel", (2, 3, 0, 1)), ("bias", "params", "bias", None))
@@ -24,7 +10,8 @@ ESCAPE_NAN: Kind = (("escape_NaN", "constants", "escape_NaN", None),)
 
 
 def _rows(model: CSNLN) -> Iterator[Row]:
-    yield SUB_MEAN
+    sub_mean, add_mean = MEAN_SHIFT
+    yield sub_mean
     yield from _projection("multi_source_projection")
     yield from _conv_prelu("SEM.down_sample_1", "SEM/down_sample_1")
     yield from _conv_prelu("SEM.down_sample_2", "SEM/down_sample_2")
@@ -34,7 +21,7 @@ def _rows(model: CSNLN) -> Iterator[Row]:
     yield from _conv_prelu("SEM.down_sample_3", "SEM/down_sample_3")
     yield from _conv_prelu("SEM.down_sample_4", "SEM/down_sample_4")
     yield from _conv_prelu("SEM.error_encode_2", "SEM/error_encode_2", TRANSPOSED)
-    yield ADD_MEAN
+    yield add_mean
     yield from _conv_prelu("head.0", "head_0")
     yield from _conv_prelu("head.1", "head_1")
     yield Row("tail.0", "tail")
@@ -56,16 +43,17 @@ def _conv_prelu(torch: str, ours: str, kind: Kind = CONV) -> Iterator[Row]:
     yield from (Row(f"{torch}.0", f"{ours}/conv", kind), Row(f"{torch}.1", f"{ours}/prelu", PRELU))
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    n_feats = size(weights, (r"SEM\.(down_sample|error_encode).*\.0\.(weight|bias)", 0))
-    large = size(weights, (r"SEM\.multi_source_projection\.upsample\.0\.weight", 2))
-    twice = any(re.match(r"SEM\.(multi_source_projection_2|down_sample_[34])", n) for n in weights)
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    n_feats = weights.size((r"SEM\.(down_sample|error_encode).*\.0\.(weight|bias)", 0))
+    large = weights.size((r"SEM\.multi_source_projection\.upsample\.0\.weight", 2))
+    twice = weights.has(r"SEM\.(multi_source_projection_2|down_sample_[34]).*")
+    concatenated = weights.size((r"tail\.0\.weight", 1))
     read = {
         "scale": 4 if twice else 3 if large == 9 else 2,
         "n_feats": n_feats,
-        "depth": quotient(size(weights, (r"tail\.0\.weight", 1)), n_feats),
-        "rgb_range": white(weights),
-        "n_colors": size(weights, (r"head\.0\.0\.weight", 1), (r"tail\.0\.weight", 0)),
+        "depth": concatenated // n_feats if concatenated and n_feats else None,
+        "rgb_range": weights.rgb_range(),
+        "n_colors": weights.size((r"head\.0\.0\.weight", 1), (r"tail\.0\.weight", 0)),
     }
     return read, {}
 

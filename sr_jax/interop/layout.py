@@ -14,7 +14,7 @@ A network outside the package may have one too. Nothing is registered, it is pas
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import flax.traverse_util
@@ -25,7 +25,6 @@ from sr_jax.models.layers import DIV2K_MEAN
 from sr_jax.models.network import Network
 from sr_jax.weights import variable_shapes
 
-StateDict = Mapping[str, np.ndarray]
 Fields = dict[str, Any]
 
 # A kind of module: its tensors as (torch suffix, our collection, our name, axes), where
@@ -52,6 +51,48 @@ class Row(NamedTuple):
     at: tuple[int, ...] = ()
 
 
+class Weights(dict[str, np.ndarray]):
+    """A state dict, and what its names and shapes tell; None where nothing fits.
+
+    Majorities count, so that one tensor of a wrong shape is reported as such, not believed.
+    """
+
+    def has(self, pattern: str) -> bool:
+        """Whether a whole name fits."""
+        return any(re.fullmatch(pattern, name) for name in self)
+
+    def size(self, *places: tuple[str, int]) -> int | None:
+        """The most frequent length of an axis; `places` are (pattern of whole names, axis)."""
+        lengths = Counter(
+            tensor.shape[axis]
+            for pattern, axis in places
+            for name, tensor in self.items()
+            if re.fullmatch(pattern, name) and tensor.ndim > axis
+        )
+        return lengths.most_common(1)[0][0] if lengths else None
+
+    def largest(self, pattern: str, plus: int = 0) -> int | None:
+        """`plus` more than the largest number in a pattern's group, at the start of a name."""
+        matches = (re.match(pattern, name) for name in self)
+        return max((int(match[1]) + plus for match in matches if match), default=None)
+
+    def upscaling(self, stage: str, n_feats: int | None) -> int | None:
+        """The factor of sub-pixel stages; `stage` fits their convolutions, its group the number."""
+        numbers = {m[1] for m in (re.fullmatch(stage, name) for name in self) if m}
+        if not numbers or not n_feats:
+            return None
+        return 3 if self.size((stage, 0)) == 9 * n_feats else 2 ** len(numbers)
+
+    def rgb_range(self) -> float:
+        """The value of white that the mean shift was made for; 1 where there is none."""
+        if "sub_mean.bias" not in self:
+            return 1.0
+        white = float(-np.mean(self["sub_mean.bias"], dtype=np.float64) / np.mean(DIV2K_MEAN))
+        # RCAN and SAN train these values, and some checkpoints have another data set's mean.
+        usual = (known for known in (1.0, 255.0) if abs(white / known - 1) < 0.25)
+        return next(usual, round(white, 4))
+
+
 class Layout(NamedTuple):
     """The names that one code base gives to the tensors of one network.
 
@@ -60,7 +101,7 @@ class Layout(NamedTuple):
         name: of the code base.
         marker: a pattern of whole names that only this layout has.
         rows: the table, for a network; tensors that the network has not are passed over.
-        fields: state dict -> (hyper-parameters read off, hyper-parameters assumed). What could not
+        fields: weights -> (hyper-parameters read off, hyper-parameters assumed). What could not
             be read off is None: it keeps the network's default and shows up as missing.
         ignored: a pattern of names that are no part of our network.
         preferred: whether a network is written in this layout unless another is asked for; of
@@ -71,7 +112,7 @@ class Layout(NamedTuple):
     name: str
     marker: str
     rows: Callable[[Any], Iterator[Row]]
-    fields: Callable[[StateDict], tuple[Fields, Fields]]
+    fields: Callable[[Weights], tuple[Fields, Fields]]
     ignored: str = "(?!)"
     preferred: Callable[[Any], bool] = lambda model: True
 
@@ -125,8 +166,7 @@ def tensors(model: Network, layout: Layout) -> list[Tensor]:
 
 # Modules that several networks have.
 
-SUB_MEAN = Row("sub_mean", "sub_mean", MEAN)
-ADD_MEAN = Row("add_mean", "add_mean", MEAN)
+MEAN_SHIFT = (Row("sub_mean", "sub_mean", MEAN), Row("add_mean", "add_mean", MEAN))
 
 
 def upsampler(torch: str, ours: str) -> Iterator[Row]:
@@ -134,56 +174,8 @@ def upsampler(torch: str, ours: str) -> Iterator[Row]:
     yield from (Row(f"{torch}.{2 * i}", f"{ours}/conv_{i}") for i in range(3))
 
 
-def residual_blocks(torch: str, ours: str, number: int) -> Iterator[Row]:
+def resblocks(torch: str, ours: str, number: int) -> Iterator[Row]:
     """EDSR's: two convolutions with a ReLU between them."""
     for i in range(number):
         yield Row(f"{torch}.{i}.body.0", f"{ours}/conv_0", CONV, (i,))
         yield Row(f"{torch}.{i}.body.2", f"{ours}/conv_1", CONV, (i,))
-
-
-# What is read off the names and shapes; None where nothing fits. Majorities count, so that one
-# tensor of a wrong shape is reported as such rather than believed.
-
-
-def size(weights: StateDict, *places: tuple[str, int]) -> int | None:
-    """The most frequent length of an axis among the tensors whose whole name fits a pattern.
-
-    Args:
-        places: (pattern, axis) pairs.
-    """
-    lengths = Counter(
-        tensor.shape[axis]
-        for pattern, axis in places
-        for name, tensor in weights.items()
-        if re.fullmatch(pattern, name) and tensor.ndim > axis
-    )
-    return lengths.most_common(1)[0][0] if lengths else None
-
-
-def largest(weights: StateDict, pattern: str, plus: int = 0) -> int | None:
-    """`plus` more than the largest number in the group of a pattern at the start of a name."""
-    matches = (re.match(pattern, name) for name in weights)
-    return max((int(match[1]) + plus for match in matches if match), default=None)
-
-
-def quotient(whole: int | None, part: int | None) -> int | None:
-    """How often one width goes into another."""
-    return whole // part if whole and part else None
-
-
-def upscaling(weights: StateDict, stage: str, n_feats: int | None) -> int | None:
-    """The factor of sub-pixel stages whose convolutions are named by a pattern with one number."""
-    numbers = {m[1] for m in (re.fullmatch(stage, name) for name in weights) if m}
-    if not numbers or not n_feats:
-        return None
-    return 3 if size(weights, (stage, 0)) == 9 * n_feats else 2 ** len(numbers)
-
-
-def white(weights: StateDict) -> float:
-    """The value of white that the mean shift was made for, `rgb_range`; 1 where there is none."""
-    if "sub_mean.bias" not in weights:
-        return 1.0
-    found = float(-np.mean(weights["sub_mean.bias"], dtype=np.float64) / np.mean(DIV2K_MEAN))
-    # RCAN and SAN train these values, and some checkpoints have another data set's mean.
-    usual = (known for known in (1.0, 255.0) if abs(found / known - 1) < 0.25)
-    return next(usual, round(found, 4))

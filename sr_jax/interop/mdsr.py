@@ -2,40 +2,28 @@
 
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import (
-    ADD_MEAN,
-    SUB_MEAN,
-    Fields,
-    Layout,
-    Row,
-    StateDict,
-    largest,
-    residual_blocks,
-    size,
-    upsampler,
-    white,
-)
+from sr_jax.interop.layout import MEAN_SHIFT, Fields, Layout, Row, Weights, resblocks, upsampler
 from sr_jax.models.mdsr import MDSR
 
 
 def _rows(model: MDSR) -> Iterator[Row]:
-    yield from (SUB_MEAN, ADD_MEAN)
+    yield from MEAN_SHIFT
     for i, scale in enumerate(model.scales):
-        yield from residual_blocks(f"pre_process.{i}", f"pre_process_x{scale}", 2)
+        yield from resblocks(f"pre_process.{i}", f"pre_process_x{scale}", 2)
     for i, scale in enumerate(model.scales):
         yield from upsampler(f"upsample.{i}", f"upsampler_x{scale}")
     yield Row("head.0", "head")
-    yield from residual_blocks("body", "body", model.n_resblocks)
+    yield from resblocks("body", "body", model.n_resblocks)
     yield Row(f"body.{model.n_resblocks}", "body_conv")
     yield Row("tail.0", "tail")
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
     read = {
-        "n_resblocks": largest(weights, r"body\.(\d+)\."),
-        "n_feats": size(weights, (r"body\..*\.weight", 0)),
-        "rgb_range": white(weights),
-        "n_colors": size(weights, (r"head\.0\.weight", 1), (r"tail\.0\.weight", 0)),
+        "n_resblocks": weights.largest(r"body\.(\d+)\."),
+        "n_feats": weights.size((r"body\..*\.weight", 0)),
+        "rgb_range": weights.rgb_range(),
+        "n_colors": weights.size((r"head\.0\.weight", 1), (r"tail\.0\.weight", 0)),
     }
     return read, {"scales": (2, 3, 4)}
 

@@ -2,26 +2,12 @@
 
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import (
-    ADD_MEAN,
-    CONV,
-    SUB_MEAN,
-    Fields,
-    Layout,
-    Row,
-    StateDict,
-    largest,
-    quotient,
-    size,
-    upsampler,
-    upscaling,
-    white,
-)
+from sr_jax.interop.layout import CONV, MEAN_SHIFT, Fields, Layout, Row, Weights, upsampler
 from sr_jax.models.rcan import RCAN
 
 
 def _rows(model: RCAN) -> Iterator[Row]:
-    yield from (SUB_MEAN, ADD_MEAN)
+    yield from MEAN_SHIFT
     yield Row("head.0", "head")
     for g in range(model.n_resgroups):
         for b in range(model.n_resblocks):
@@ -36,17 +22,17 @@ def _rows(model: RCAN) -> Iterator[Row]:
     yield Row("tail.1", "tail")
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    n_feats = size(weights, (r"body\..*\.body\.[02]\.weight", 0))
-    squeezed = size(weights, (r"body\..*\.conv_du\.0\.weight", 0))
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    n_feats = weights.size((r"body\..*\.body\.[02]\.weight", 0))
+    squeezed = weights.size((r"body\..*\.conv_du\.0\.weight", 0))
     read = {
-        "scale": upscaling(weights, r"tail\.0\.(\d+)\.(?:weight|bias)", n_feats),
-        "n_resgroups": largest(weights, r"body\.(\d+)\."),
-        "n_resblocks": largest(weights, r"body\.\d+\.body\.(\d+)\."),
+        "scale": weights.upscaling(r"tail\.0\.(\d+)\.(?:weight|bias)", n_feats),
+        "n_resgroups": weights.largest(r"body\.(\d+)\."),
+        "n_resblocks": weights.largest(r"body\.\d+\.body\.(\d+)\."),
         "n_feats": n_feats,
-        "reduction": quotient(n_feats, squeezed),
-        "rgb_range": white(weights),
-        "n_colors": size(weights, (r"head\.0\.weight", 1), (r"tail\.1\.weight", 0)),
+        "reduction": n_feats // squeezed if n_feats and squeezed else None,
+        "rgb_range": weights.rgb_range(),
+        "n_colors": weights.size((r"head\.0\.weight", 1), (r"tail\.1\.weight", 0)),
     }
     return read, {}
 

@@ -2,29 +2,15 @@
 
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import (
-    ADD_MEAN,
-    CONV,
-    SUB_MEAN,
-    Fields,
-    Kind,
-    Layout,
-    Row,
-    StateDict,
-    largest,
-    quotient,
-    size,
-    upsampler,
-    upscaling,
-    white,
-)
+from sr_jax.interop.layout import CONV, MEAN_SHIFT, Fields, Kind, Layout, Row, Weights, upsampler
 from sr_jax.models.san import SAN
 
 GAMMA: Kind = (("gamma", "params", "gamma", None),)
 
 
 def _rows(model: SAN) -> Iterator[Row]:
-    yield from (Row("", "", GAMMA), SUB_MEAN)
+    sub_mean, add_mean = MEAN_SHIFT
+    yield from (Row("", "", GAMMA), sub_mean)
     for g in range(model.n_resgroups):
         yield Row(f"RG.{g}", "RG", GAMMA, (g,))
         for b in range(model.n_resblocks):
@@ -33,7 +19,7 @@ def _rows(model: SAN) -> Iterator[Row]:
         yield Row(f"RG.{g}.soca.conv_du.0", "RG/soca/conv_0", CONV, (g,))
         yield Row(f"RG.{g}.soca.conv_du.2", "RG/soca/conv_1", CONV, (g,))
         yield Row(f"RG.{g}.conv_last", "RG/conv_last", CONV, (g,))
-    yield from (Row("conv_last", "conv_last"), ADD_MEAN)
+    yield from (Row("conv_last", "conv_last"), add_mean)
     yield Row("non_local.soca.conv_du.0", "non_local/soca/conv_0")
     yield Row("non_local.soca.conv_du.2", "non_local/soca/conv_1")
     for name in ("g.0", "W", "theta", "phi.0"):
@@ -43,17 +29,17 @@ def _rows(model: SAN) -> Iterator[Row]:
     yield Row("tail.1", "tail")
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    n_feats = size(weights, (r"RG\..*\.conv_first\.[02]\.weight", 0))
-    squeezed = size(weights, (r"RG\.\d+\.soca\.conv_du\.0\.weight", 0))
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    n_feats = weights.size((r"RG\..*\.conv_first\.[02]\.weight", 0))
+    squeezed = weights.size((r"RG\.\d+\.soca\.conv_du\.0\.weight", 0))
     read = {
-        "scale": upscaling(weights, r"tail\.0\.(\d+)\.(?:weight|bias)", n_feats),
-        "n_resgroups": largest(weights, r"RG\.(\d+)\.", plus=1),
-        "n_resblocks": largest(weights, r"RG\.\d+\.rcab\.(\d+)\.", plus=1),
+        "scale": weights.upscaling(r"tail\.0\.(\d+)\.(?:weight|bias)", n_feats),
+        "n_resgroups": weights.largest(r"RG\.(\d+)\.", plus=1),
+        "n_resblocks": weights.largest(r"RG\.\d+\.rcab\.(\d+)\.", plus=1),
         "n_feats": n_feats,
-        "reduction": quotient(n_feats, squeezed),
-        "rgb_range": white(weights),
-        "n_colors": size(weights, (r"head\.0\.weight", 1), (r"tail\.1\.weight", 0)),
+        "reduction": n_feats // squeezed if n_feats and squeezed else None,
+        "rgb_range": weights.rgb_range(),
+        "n_colors": weights.size((r"head\.0\.weight", 1), (r"tail\.1\.weight", 0)),
     }
     return read, {}
 

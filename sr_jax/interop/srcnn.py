@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import Fields, Layout, Row, StateDict, size
+from sr_jax.interop.layout import Fields, Layout, Row, Weights
 from sr_jax.models.srcnn import SRCNN
 
 
@@ -11,14 +11,14 @@ def _layout(name: str, marker: str, *convs: str) -> Layout:
     def rows(model: SRCNN) -> Iterator[Row]:
         yield from (Row(conv, f"conv_{i}") for i, conv in enumerate(convs))
 
-    def fields(weights: StateDict) -> tuple[Fields, Fields]:
+    def fields(weights: Weights) -> tuple[Fields, Fields]:
         first, second, third = (re.escape(f"{conv}.weight") for conv in convs)
-        kernel_sizes = tuple(size(weights, (w, 2), (w, 3)) for w in (first, second, third))
-        widths = (size(weights, (first, 0), (second, 1)), size(weights, (second, 0), (third, 1)))
+        kernel_sizes = tuple(weights.size((w, 2), (w, 3)) for w in (first, second, third))
+        widths = (weights.size((first, 0), (second, 1)), weights.size((second, 0), (third, 1)))
         read = {
             "kernel_sizes": None if None in kernel_sizes else kernel_sizes,
             "n_feats": None if None in widths else widths,
-            "n_colors": size(weights, (first, 1), (third, 0)),
+            "n_colors": weights.size((first, 1), (third, 0)),
         }
         return read, {"padding": "zeros", "scale": None}
 

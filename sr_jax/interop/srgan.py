@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import BATCH_NORM, Fields, Kind, Layout, Row, StateDict, size
+from sr_jax.interop.layout import BATCH_NORM, Fields, Kind, Layout, Row, Weights
 from sr_jax.models.srgan import Discriminator
 
 LINEAR: Kind = (("weight", "params", "kernel", (1, 0)), ("bias", "params", "bias", None))
@@ -17,14 +17,14 @@ def _rows(model: Discriminator) -> Iterator[Row]:
     yield from (Row("classifier.0", "dense_0", LINEAR), Row("classifier.2", "dense_1", LINEAR))
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    n_feats = size(weights, (r"features\.[023]\.(weight|bias)", 0))
-    flat = size(weights, (r"classifier\.0\.weight", 1))
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    n_feats = weights.size((r"features\.[023]\.(weight|bias)", 0))
+    flat = weights.size((r"classifier\.0\.weight", 1))
     read = {
         # Four halvings and eight times the channels lie between the image and the dense layer.
         "image_size": 16 * math.isqrt(flat // (8 * n_feats)) if flat and n_feats else None,
         "n_feats": n_feats,
-        "n_colors": size(weights, (r"features\.0\.weight", 1)),
+        "n_colors": weights.size((r"features\.0\.weight", 1)),
     }
     return read, {}
 

@@ -1,20 +1,8 @@
 """SRResNet, which is SRGAN's generator too, as Lornatang/SRGAN-PyTorch names it."""
 
-import re
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import (
-    BATCH_NORM,
-    CONV,
-    PRELU,
-    Fields,
-    Layout,
-    Row,
-    StateDict,
-    largest,
-    size,
-    upscaling,
-)
+from sr_jax.interop.layout import BATCH_NORM, CONV, PRELU, Fields, Layout, Row, Weights
 from sr_jax.models.srresnet import SRResNet
 
 BLOCK = {"conv_0": CONV, "norm_0": BATCH_NORM, "prelu": PRELU, "conv_1": CONV, "norm_1": BATCH_NORM}
@@ -32,16 +20,16 @@ def _rows(model: SRResNet) -> Iterator[Row]:
     yield Row("conv3", "tail")
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    n_feats = size(weights, (r"trunk\..*\.rcb\.[03]\.weight", 0))
-    slopes = size(weights, (r"trunk\..*\.rcb\.2\.weight|conv1\.1\.weight", 0))
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    n_feats = weights.size((r"trunk\..*\.rcb\.[03]\.weight", 0))
+    slopes = weights.size((r"trunk\..*\.rcb\.2\.weight|conv1\.1\.weight", 0))
     read = {
-        "scale": upscaling(weights, r"upsampling\.(\d+)\.upsample_block\.0\..*", n_feats),
-        "n_resblocks": largest(weights, r"trunk\.(\d+)\.", plus=1),
+        "scale": weights.upscaling(r"upsampling\.(\d+)\.upsample_block\.0\..*", n_feats),
+        "n_resblocks": weights.largest(r"trunk\.(\d+)\.", plus=1),
         "n_feats": n_feats,
-        "n_colors": size(weights, (r"conv1\.0\.weight", 1), (r"conv3\.weight", 0)),
+        "n_colors": weights.size((r"conv1\.0\.weight", 1), (r"conv3\.weight", 0)),
         "prelu_per_channel": None if slopes is None else slopes > 1,
-        "conv_bias": any(re.fullmatch(r"trunk\.\d+\.rcb\.[03]\.bias", name) for name in weights),
+        "conv_bias": weights.has(r"trunk\.\d+\.rcb\.[03]\.bias"),
     }
     return read, {"output": "linear", "bn_epsilon": 1e-5}
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sr_jax.interop import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr, vgg
-from sr_jax.interop.layout import Fields, Layout, StateDict, Tensor, tensors
+from sr_jax.interop.layout import Fields, Layout, Tensor, Weights, tensors
 from sr_jax.models import ARCHITECTURES, Variables, count_parameters, create_model, describe_model
 from sr_jax.models.network import Network
 from sr_jax.weights import check_variables
@@ -115,7 +115,9 @@ def convert(
     """As `from_torch`, with an account of how the hyper-parameters became known."""
     weights, wrappers = unwrap(state_dict)
     layout = _detect(weights, architecture)
-    weights = {key: v for key, v in weights.items() if not re.fullmatch(layout.ignored, key)}
+    weights = Weights(
+        (key, v) for key, v in weights.items() if not re.fullmatch(layout.ignored, key)
+    )
     read, assumed = (
         {field: value for field, value in fields.items() if field not in hyperparameters}
         for fields in layout.fields(weights)
@@ -168,7 +170,7 @@ def recognise(
     return _detect(unwrap(state_dict)[0], architecture).network
 
 
-def unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def unwrap(state_dict: Mapping[str, Any]) -> tuple[Weights, tuple[str, ...]]:
     """Takes a state dict out of a training checkpoint and common prefixes off its names.
 
     Returns:
@@ -198,7 +200,7 @@ def unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[
             f"{', '.join(WRAPPERS)}: "
             + (f"{', '.join(map(str, strange))} hold no tensors" if strange else "it is empty")
         )
-    return {name: np.asarray(value) for name, value in inner.items()}, tuple(taken)
+    return Weights((str(name), np.asarray(value)) for name, value in inner.items()), tuple(taken)
 
 
 def _name(network: type[Network]) -> str | type[Network]:
@@ -206,7 +208,7 @@ def _name(network: type[Network]) -> str | type[Network]:
     return next((name for name, (kind, _) in ARCHITECTURES.items() if kind is network), network)
 
 
-def _detect(weights: StateDict, architecture: str | Layout | None) -> Layout:
+def _detect(weights: Weights, architecture: str | Layout | None) -> Layout:
     """The layout whose names a state dict has."""
     if isinstance(architecture, Layout):
         return architecture
@@ -215,7 +217,7 @@ def _detect(weights: StateDict, architecture: str | Layout | None) -> Layout:
         raise ValueError(f"unknown architecture {architecture!r}; known are {known}")
     asked = None if architecture is None else ARCHITECTURES[architecture][0]
     for layout in LAYOUTS:
-        if any(re.fullmatch(layout.marker, key) for key in weights):
+        if weights.has(layout.marker):
             if asked not in (None, layout.network):
                 raise ValueError(
                     f"asked for {architecture}, but these are tensors of {_name(layout.network)}"
@@ -244,7 +246,7 @@ def _choose(model: Network, asked: str | Layout | None) -> Layout:
     return known[asked]
 
 
-def _check(name: str, table: list[Tensor], weights: StateDict) -> None:
+def _check(name: str, table: list[Tensor], weights: Weights) -> None:
     """Raises one ValueError that lists all tensors that do not fit."""
     expected = {tensor.name: tensor for tensor in table}
     problems = [f"missing {key}" for key in expected if key not in weights]
@@ -263,7 +265,7 @@ def _numbers(value: np.ndarray, integer: bool) -> bool:
     return jnp.issubdtype(value.dtype, jnp.integer if integer else jnp.floating)
 
 
-def _gather(table: list[Tensor], weights: StateDict) -> dict[str, Any]:
+def _gather(table: list[Tensor], weights: Weights) -> dict[str, Any]:
     """Our variables, stacked and transposed."""
     flat: dict[str, np.ndarray] = {}
     for tensor in table:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sr_jax.interop.layout import Fields, Layout, Row, StateDict, largest
+from sr_jax.interop.layout import Fields, Layout, Row, Weights
 from sr_jax.models.vgg import VGG
 
 
@@ -15,8 +15,8 @@ def _rows(model: VGG) -> Iterator[Row]:
         number += 1  # and a pooling
 
 
-def _fields(weights: StateDict) -> tuple[Fields, Fields]:
-    last = largest(weights, r"features\.(\d+)\.") or 0
+def _fields(weights: Weights) -> tuple[Fields, Fields]:
+    last = weights.largest(r"features\.(\d+)\.") or 0
     read = {"convs_per_block": (2, 2, 4, 4, 4) if last > 28 else (2, 2, 3, 3, 3)}
     assumed = {"tap": None, "after_relu": True, "mean": VGG.mean, "std": VGG.std}
     return read, assumed

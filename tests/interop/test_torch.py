@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.interop.layout import Layout, Row, largest, size
+from sr_jax.interop.layout import Layout, Row
 from sr_jax.interop.torch import LAYOUTS, convert, from_torch, recognise, to_torch
 from sr_jax.models import ARCHITECTURES, create_model, describe_model
 from sr_jax.models.layers import Conv
@@ -251,6 +251,8 @@ def test_another_network_than_asked_for(edsr):
 def test_what_is_no_known_state_dict(edsr):
     with pytest.raises(ValueError, match="no known network has tensors of these names: conv_first"):
         from_torch({"conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)})
+    with pytest.raises(ValueError, match="no known network has tensors of these names: 0, 1"):
+        from_torch({0: np.zeros(3, np.float32), 1: np.zeros(3, np.float32)})
     with pytest.raises(ValueError, match=r"missing sub_mean\.weight; .*unexpected conv_first"):
         from_torch({"conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)}, "edsr")
     with pytest.raises(ValueError, match="it is empty"):
@@ -291,11 +293,11 @@ def plain_rows(model):
 
 
 def plain_fields(weights):
-    last = largest(weights, r"layers\.(\d+)\.")
+    last = weights.largest(r"layers\.(\d+)\.")
     read = {
         "depth": None if last is None else last // 2 + 2,
-        "n_feats": size(weights, (r"layers\..*\.weight", 0)),
-        "n_colors": size(weights, (r"out\.weight", 0)),
+        "n_feats": weights.size((r"layers\..*\.weight", 0)),
+        "n_colors": weights.size((r"out\.weight", 0)),
     }
     return read, {"activation": "relu"}
 
