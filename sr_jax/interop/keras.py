@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_jax.interop.fields import Fields
+from sr_jax.interop.layout import Fields
 
 # Layer by layer: c is a convolution, p a PReLU, b a batch normalisation.
 ARCHITECTURE = re.compile("cp((?:cbpcb)*)cb((?:cp)*)c")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_jax.interop.fields import Fields
+from sr_jax.interop.layout import Fields
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], Fields]:

@@ -14,12 +14,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.interop.fields import Fields, StateDict
-from sr_jax.interop.layouts import LAYOUTS, Tensor, tensors
+from sr_jax.interop import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr, vgg
+from sr_jax.interop.layout import Fields, Layout, Tensor, Weights, tensors
 from sr_jax.models import ARCHITECTURES, Variables, count_parameters, create_model, describe_model
 from sr_jax.models.network import Network
-from sr_jax.models.vdsr import VDSR
 from sr_jax.weights import check_variables
+
+# The first layout whose marker a checkpoint has is taken: the order matters where one network's
+# names contain another's.
+LAYOUTS: tuple[Layout, ...] = (
+    *vdsr.LAYOUTS,
+    *srresnet.LAYOUTS,
+    *srcnn.LAYOUTS,
+    *rcan.LAYOUTS,
+    *san.LAYOUTS,
+    *csnln.LAYOUTS,
+    *mdsr.LAYOUTS,
+    *edsr.LAYOUTS,
+    *srgan.LAYOUTS,
+    *vgg.LAYOUTS,
+)
 
 # Entries of training checkpoints that hold the state dict, the preferred one first: BasicSR's
 # params_ema is the moving average that its results are published with.
@@ -61,7 +75,9 @@ class Conversion(NamedTuple):
 
 
 def from_torch(
-    state_dict: Mapping[str, Any], architecture: str | None = None, **hyperparameters: Any
+    state_dict: Mapping[str, Any],
+    architecture: str | Layout | None = None,
+    **hyperparameters: Any,
 ) -> tuple[Network, Variables]:
     """Makes a network and its variables of a PyTorch state dict.
 
@@ -71,11 +87,12 @@ def from_torch(
     `scale` is unknown and its padding 'zeros'; MDSR's `scales` are (2, 3, 4). All of it is logged.
 
     Args:
-        state_dict: names to arrays, in any layout of `sr_jax.interop.layouts`. It may be nested in
-            an entry params_ema, params, state_dict or model (the first of these is taken), and all
-            names may begin with `module.` or `model.`. VGG's classifier is left aside.
+        state_dict: names to arrays, in any of `LAYOUTS`. It may be nested in an entry params_ema,
+            params, state_dict or model (the first of these is taken), and all names may begin with
+            `module.` or `model.`. VGG's classifier is left aside.
         architecture: a name of `sr_jax.models.ARCHITECTURES`, to refuse the tensors of any other
-            class of network. Sizes are read off all the same.
+            class of network; or the layout of a network outside this package, see
+            `sr_jax.interop.layout`. Sizes are read off all the same.
         **hyperparameters: fields of the network; they override what is read off or assumed.
 
     Returns:
@@ -91,28 +108,30 @@ def from_torch(
 
 
 def convert(
-    state_dict: Mapping[str, Any], architecture: str | None = None, **hyperparameters: Any
+    state_dict: Mapping[str, Any],
+    architecture: str | Layout | None = None,
+    **hyperparameters: Any,
 ) -> Conversion:
     """As `from_torch`, with an account of how the hyper-parameters became known."""
     weights, wrappers = unwrap(state_dict)
-    network, name = _detect(weights, architecture)
-    layout = LAYOUTS[network][name]
-    weights = {key: v for key, v in weights.items() if not re.fullmatch(layout.ignored, key)}
-    read, assumed = layout.fields(weights)
+    layout = _detect(weights, architecture)
+    weights = Weights(
+        (key, v) for key, v in weights.items() if not re.fullmatch(layout.ignored, key)
+    )
     read, assumed = (
         {field: value for field, value in fields.items() if field not in hyperparameters}
-        for fields in (read, assumed)
+        for fields in layout.fields(weights)
     )
-    model = create_model(
-        architecture or _names(network)[0], **{**assumed, **read, **hyperparameters}
-    )
+    read = {field: value for field, value in read.items() if value is not None}
+    name = architecture if isinstance(architecture, str) else _name(layout.network)
+    model = create_model(name, **{**assumed, **read, **hyperparameters})
     table = tensors(model, layout)
     _check(describe_model(model)[0], table, weights)
-    return Conversion(model, _gather(table, weights), name, read, assumed, wrappers)
+    return Conversion(model, _gather(table, weights), layout.name, read, assumed, wrappers)
 
 
 def to_torch(
-    model: Network, variables: Variables, *, layout: str | None = None
+    model: Network, variables: Variables, *, layout: str | Layout | None = None
 ) -> dict[str, np.ndarray]:
     """Makes the state dict of a network, in names, shapes and order that of the published code.
 
@@ -121,7 +140,8 @@ def to_torch(
         variables: its variables, all collections.
         layout: whose names: 'yjn870' (also mmagic's) or 'lornatang' for SRCNN; 'twtygqyy', 'edsr'
             or 'lornatang' for VDSR; other networks have one. The default is the first, for a VDSR
-            with biases 'edsr'.
+            with biases 'edsr'. A network outside this package has only what is passed, see
+            `sr_jax.interop.layout`.
 
     Returns:
         Names to arrays; constants included, `num_batches_tracked` as int64.
@@ -129,18 +149,12 @@ def to_torch(
     Raises:
         ValueError: unknown layout, or variables that are not the network's.
     """
-    known = LAYOUTS[type(model)]
-    if layout is None:
-        biased_vdsr = isinstance(model, VDSR) and model.use_bias
-        layout = "edsr" if biased_vdsr else next(iter(known))
-    if layout not in known:
-        name, _ = describe_model(model)
-        raise ValueError(f"{name} has no layout {layout!r}; known are {', '.join(known)}")
+    chosen = _choose(model, layout)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
     arrays = {path: np.asarray(value) for path, value in jax.device_get(flat).items()}
     check_variables("the given set of variables", model, arrays)
     state_dict = {}
-    for tensor in tensors(model, known[layout]):
+    for tensor in tensors(model, chosen):
         value = arrays[tensor.path][tensor.at]
         if tensor.axes:
             value = value.transpose(np.argsort(tensor.axes))
@@ -149,12 +163,14 @@ def to_torch(
     return state_dict
 
 
-def recognise(state_dict: Mapping[str, Any], architecture: str | None = None) -> type[Network]:
+def recognise(
+    state_dict: Mapping[str, Any], architecture: str | Layout | None = None
+) -> type[Network]:
     """The class of the network whose tensors these are; arguments and errors as `from_torch`."""
-    return _detect(unwrap(state_dict)[0], architecture)[0]
+    return _detect(unwrap(state_dict)[0], architecture).network
 
 
-def unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def unwrap(state_dict: Mapping[str, Any]) -> tuple[Weights, tuple[str, ...]]:
     """Takes a state dict out of a training checkpoint and common prefixes off its names.
 
     Returns:
@@ -184,34 +200,53 @@ def unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[
             f"{', '.join(WRAPPERS)}: "
             + (f"{', '.join(map(str, strange))} hold no tensors" if strange else "it is empty")
         )
-    return {name: np.asarray(value) for name, value in inner.items()}, tuple(taken)
+    return Weights((str(name), np.asarray(value)) for name, value in inner.items()), tuple(taken)
 
 
-def _names(network: type[Network]) -> list[str]:
-    return [name for name, (module, _) in ARCHITECTURES.items() if module is network]
+def _name(network: type[Network]) -> str | type[Network]:
+    """What `create_model` calls a network: its first name, or itself if it has none."""
+    return next((name for name, (kind, _) in ARCHITECTURES.items() if kind is network), network)
 
 
-def _detect(weights: StateDict, architecture: str | None) -> tuple[type[Network], str]:
-    """The network and the layout whose names a state dict has."""
+def _detect(weights: Weights, architecture: str | Layout | None) -> Layout:
+    """The layout whose names a state dict has."""
+    if isinstance(architecture, Layout):
+        return architecture
     if architecture is not None and architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ValueError(f"unknown architecture {architecture!r}; known are {known}")
     asked = None if architecture is None else ARCHITECTURES[architecture][0]
-    for network, layouts in LAYOUTS.items():
-        for name, layout in layouts.items():
-            if any(re.fullmatch(layout.marker, key) for key in weights):
-                if asked not in (None, network):
-                    raise ValueError(
-                        f"asked for {architecture}, but these are tensors of {_names(network)[0]}"
-                    )
-                return network, name
+    for layout in LAYOUTS:
+        if weights.has(layout.marker):
+            if asked not in (None, layout.network):
+                raise ValueError(
+                    f"asked for {architecture}, but these are tensors of {_name(layout.network)}"
+                )
+            return layout
     if asked is None:
         some = ", ".join(list(weights)[:5])
         raise ValueError(f"no known network has tensors of these names: {some}, ...")
-    return asked, next(iter(LAYOUTS[asked]))
+    return next(layout for layout in LAYOUTS if layout.network is asked)
 
 
-def _check(name: str, table: list[Tensor], weights: StateDict) -> None:
+def _choose(model: Network, asked: str | Layout | None) -> Layout:
+    """The layout in which to write a network."""
+    name, _ = describe_model(model)
+    known = {found.name: found for found in LAYOUTS if found.network is type(model)}
+    if isinstance(asked, Layout):
+        if asked.network is not type(model):
+            raise ValueError(f"this layout is one of {asked.network.__name__}, given {name}")
+        return asked
+    if not known:
+        raise ValueError(f"{name} has no layout of PyTorch names: pass its Layout as `layout`")
+    if asked is None:
+        return next(layout for layout in known.values() if layout.preferred(model))
+    if asked not in known:
+        raise ValueError(f"{name} has no layout {asked!r}; known are {', '.join(known)}")
+    return known[asked]
+
+
+def _check(name: str, table: list[Tensor], weights: Weights) -> None:
     """Raises one ValueError that lists all tensors that do not fit."""
     expected = {tensor.name: tensor for tensor in table}
     problems = [f"missing {key}" for key in expected if key not in weights]
@@ -230,7 +265,7 @@ def _numbers(value: np.ndarray, integer: bool) -> bool:
     return jnp.issubdtype(value.dtype, jnp.integer if integer else jnp.floating)
 
 
-def _gather(table: list[Tensor], weights: StateDict) -> dict[str, Any]:
+def _gather(table: list[Tensor], weights: Weights) -> dict[str, Any]:
     """Our variables, stacked and transposed."""
     flat: dict[str, np.ndarray] = {}
     for tensor in table:

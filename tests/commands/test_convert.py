@@ -16,7 +16,8 @@ import safetensors.numpy
 from sr_jax import weights
 from sr_jax.__main__ import app
 from sr_jax.commands.console import run
-from sr_jax.commands.convert import parse_settings, read_checkpoint
+from sr_jax.commands.convert import parse_settings
+from sr_jax.interop.checkpoint import read_checkpoint
 from sr_jax.interop.torch import to_torch
 from sr_jax.models import create_model, describe_model
 from sr_jax.models.mdsr import MDSR

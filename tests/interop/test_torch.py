@@ -3,15 +3,18 @@
 import itertools
 import logging
 
+import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sr_jax.interop.layouts import LAYOUTS
-from sr_jax.interop.torch import convert, from_torch, to_torch
+from sr_jax.interop.layout import Layout, Row
+from sr_jax.interop.torch import LAYOUTS, convert, from_torch, recognise, to_torch
 from sr_jax.models import ARCHITECTURES, create_model, describe_model
+from sr_jax.models.layers import Conv
+from sr_jax.models.network import Network
 from sr_jax.weights import variable_shapes
 
 RGB = {"rgb_range": 255.0, "n_colors": 3}
@@ -92,7 +95,7 @@ SMALL = [
 def test_every_size_comes_back(name, hyperparameters):
     model = create_model(name, **hyperparameters)
     variables = random_variables(model)
-    for layout in LAYOUTS[type(model)]:
+    for layout in [known.name for known in LAYOUTS if known.network is type(model)]:
         state_dict = to_torch(model, variables, layout=layout)
         conversion = convert(state_dict)
         assert conversion.model == model
@@ -104,7 +107,9 @@ def test_every_size_comes_back(name, hyperparameters):
 
 
 def test_every_network_has_a_layout():
-    assert {network for network, _ in ARCHITECTURES.values()} == set(LAYOUTS)
+    assert {network for network, _ in ARCHITECTURES.values()} == {
+        layout.network for layout in LAYOUTS
+    }
 
 
 def conv_names(names, bias=True):
@@ -246,6 +251,8 @@ def test_another_network_than_asked_for(edsr):
 def test_what_is_no_known_state_dict(edsr):
     with pytest.raises(ValueError, match="no known network has tensors of these names: conv_first"):
         from_torch({"conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)})
+    with pytest.raises(ValueError, match="no known network has tensors of these names: 0, 1"):
+        from_torch({0: np.zeros(3, np.float32), 1: np.zeros(3, np.float32)})
     with pytest.raises(ValueError, match=r"missing sub_mean\.weight; .*unexpected conv_first"):
         from_torch({"conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)}, "edsr")
     with pytest.raises(ValueError, match="it is empty"):
@@ -263,3 +270,63 @@ def test_to_torch_refuses(edsr):
         ValueError, match=r"params/body/conv_0/kernel has shape \(3, .*expected \(4"
     ):
         to_torch(other, variables)
+
+
+class Plain(Network):
+    """A network outside the package: convolutions alone."""
+
+    n_feats: int = 4
+    depth: int = 3
+    n_colors: int = 1
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, images, *, scale=None, train=False):
+        for i in range(self.depth - 1):
+            images = nn.relu(Conv(self.n_feats, name=f"conv_{i}")(images))
+        return Conv(self.n_colors, name="last")(images)
+
+
+def plain_rows(model):
+    yield from (Row(f"layers.{2 * i}", f"conv_{i}") for i in range(model.depth - 1))
+    yield Row("out", "last")
+
+
+def plain_fields(weights):
+    last = weights.largest(r"layers\.(\d+)\.")
+    read = {
+        "depth": None if last is None else last // 2 + 2,
+        "n_feats": weights.size((r"layers\..*\.weight", 0)),
+        "n_colors": weights.size((r"out\.weight", 0)),
+    }
+    return read, {"activation": "relu"}
+
+
+PLAIN = Layout(Plain, "plain", r"layers\.\d+\.weight", plain_rows, plain_fields)
+
+
+def test_a_network_outside_the_package_brings_its_layout():
+    model = Plain(n_feats=6, depth=5, n_colors=3)
+    variables = random_variables(model)
+    state_dict = to_torch(model, variables, layout=PLAIN)
+    assert list(state_dict) == conv_names([*(f"layers.{i}" for i in (0, 2, 4, 6)), "out"])
+    conversion = convert({"params": state_dict}, PLAIN)
+    assert conversion.model == model
+    assert conversion.assumed == {"activation": "relu"}
+    jax.tree.map(np.testing.assert_array_equal, conversion.variables, variables)
+    assert recognise(state_dict, PLAIN) is Plain
+    del state_dict["layers.2.weight"], state_dict["out.weight"]
+    with pytest.raises(ValueError, match=r"missing layers\.2\.weight; missing out\.weight"):
+        from_torch(state_dict, PLAIN)
+
+
+def test_a_network_without_a_layout(edsr):
+    model = Plain()
+    variables = random_variables(model)
+    for layout in (None, "edsr"):
+        with pytest.raises(ValueError, match=r"^.*:Plain has no layout of PyTorch names: pass its"):
+            to_torch(model, variables, layout=layout)
+    with pytest.raises(ValueError, match="no known network has tensors of these names: layers"):
+        from_torch(to_torch(model, variables, layout=PLAIN))
+    with pytest.raises(ValueError, match=r"this layout is one of Plain, given edsr$"):
+        to_torch(*from_torch(edsr), layout=PLAIN)
