@@ -3,6 +3,7 @@
 import dataclasses
 
 DTYPES = ("float32", "bfloat16", "float64")
+STEP = 32  # sides of automatic tiles and of buckets are multiples of it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sr_jax.ops.rows import AXIS, split
 from sr_jax.ops.target import compiler_options
 
 
-class OverDevices:
+class RowSharded:
     """A network, compiled for images whose rows are spread over the first devices of this process.
 
     Arrays that enter and leave a program are split into equal parts only, and so have rows of

@@ -1,4 +1,4 @@
-"""A forward pass over parts of its input that a CPU's caches hold: an image, or a band of one.
+"""A forward pass over chunks that a CPU's caches hold: an image of a batch, or a band of rows.
 
 experiments/throughput/NOTES.md has what that was measured to win.
 """
@@ -16,12 +16,12 @@ from sr_jax.ops.target import platform
 Step = Callable[[Variables, jax.Array], jax.Array]
 
 # Their number is fixed, not their height, for a memory in proportion to the pixels, which
-# `planning` counts on. In images of fewer rows the halo would be too large a part of them.
+# `cost` counts on. In images of fewer rows the halo would be too large a part of them.
 _BANDS = 4
 _LEAST_ROWS = 192
 
 
-def one_by_one(step: Step) -> Step:
+def chunk_batch(step: Step) -> Step:
     """A forward pass that takes the images of a batch one after the other on a CPU."""
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
@@ -32,7 +32,7 @@ def one_by_one(step: Step) -> Step:
     return run
 
 
-def in_bands(step: Step, model: Network) -> Step:
+def chunk_rows(step: Step, model: Network) -> Step:
     """A forward pass that takes an image in bands of rows on a CPU.
 
     Only if the network does not upscale and looks but a little up and down (SRCNN). A band is
