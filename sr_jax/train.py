@@ -183,7 +183,7 @@ def make_state(
 def make_updates(recipe: Recipe, mesh: Mesh, *, resident_data: bool = False) -> dict[int, Update]:
     """The compiled updates, by the scale of the step.
 
-    A network that is told the scale has one for each; all others have one for all.
+    A network that takes the scale in each call has one for each; all others have one for all.
 
     Args:
         recipe: what is trained.

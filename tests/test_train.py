@@ -1,12 +1,21 @@
 """Training end to end, in processes of its own, as a user starts it."""
 
+import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from processes import Run, parameters, read_events, scalars, steps, train
+from jax.tree_util import Partial
+from processes import Run, parameters, photos, read_events, scalars, steps, train
 
 from sr_jax import weights
+from sr_jax.data import sources
+from sr_jax.data.patches import PatchSampler
+from sr_jax.models import create_model
+from sr_jax.recipe import Recipe
+from sr_jax.train import train as train_parts
+from sr_jax.training.optimizers import make_optimizer, make_schedule
 
 STEPS = 20
 
@@ -58,3 +67,27 @@ def test_diverging_run_stops_and_keeps_its_checkpoint(tmp_path):
     after = parameters(workdir)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+
+def test_parts_of_ones_own_train_without_a_config(tmp_path):
+    """A sampler, an optimiser and a loss that no config describes."""
+
+    def first_image_only(sampler):
+        return dataclasses.replace(sampler, images=sampler.images[:1])
+
+    images = sources.load("folder", "train", path=photos())
+    recipe = Recipe(
+        model=create_model("edsr_baseline", scale=2, n_resblocks=1, n_feats=4),
+        sampler=first_image_only(PatchSampler(images, (2,), patch_size=8, batch_size=4, seed=0)),
+        validation=sources.load("folder", "validation", path=photos())[:1],
+        optimizer=make_optimizer("sgd", momentum=0.5, clip="norm", clip_bound=0.1),
+        schedule=make_schedule(0.1),
+        loss=Partial(lambda prediction, target: jnp.mean(jnp.abs(prediction - target) ** 1.5)),
+        steps=2,
+    )
+    train_parts(recipe, tmp_path / "run")
+    model, _ = weights.load(tmp_path / "run" / "weights.safetensors")
+    assert model == recipe.model
+    assert steps(tmp_path / "run") == [2]
+    with pytest.raises(ValueError, match=r"data.scales is \(2,\), but the network has \(3,\)"):
+        dataclasses.replace(recipe, model=create_model("edsr_baseline", scale=3))

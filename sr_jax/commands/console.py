@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _TRACES = bool(os.environ.get("SR_JAX_TRACEBACK"))
 # Libraries log every step they take; of them only warnings are shown.
 _OURS = re.compile(r"/sr_jax/([^/]*/){0,2}[^/]*$")
-# What fails in the threads of these is raised again where the program next calls them.
-_WRITERS = re.compile(r"/(orbax|tensorstore)/")
+# What fails in threads of Orbax (by asyncio) is raised again where the program next calls it.
+_WRITERS = re.compile(r"/(orbax|tensorstore|asyncio)/")
 
 
 def run(program: Callable[[], object]) -> None:

@@ -126,12 +126,12 @@ def place(sampler: PatchSampler, mesh: Mesh, placement: str) -> ResidentImages |
     arrays = _read(sampler, limit)
     if all_agree(arrays is not None) and arrays is not None:
         return _pack(sampler, mesh, *arrays)
-    told = f"the decoded training images take more than {limit / 1e9:.3g} GB or 2**32 pixels"
+    reason = f"the decoded training images take more than {limit / 1e9:.3g} GB or 2**32 pixels"
     if placement == "device":
         raise ValueError(
-            f"data.placement is device, but {told}, what a device can keep: set it to host"
+            f"data.placement is device, but {reason}, what a device can keep: set it to host"
         )
-    logging.info("%s: patches are cut on the host", told)
+    logging.info("%s: patches are cut on the host", reason)
     return None
 
 

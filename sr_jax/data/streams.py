@@ -1,8 +1,8 @@
 """NumPy's random streams, many at once: `np.random.default_rng(seed).integers(bound)` bit for bit.
 
-A stream of its own for every training example is what lets training resume anywhere. NumPy takes
-30 microseconds an example for it, in which Python can do nothing else, such as giving the devices
-their next step. The algorithms are those of NumPy's SeedSequence, PCG64 (O'Neill 2014: XSL-RR
+Every training example has a stream of its own, so that training can resume anywhere. NumPy takes
+30 microseconds an example for that, and holds Python meanwhile, so that the devices wait for their
+next step. The algorithms are those of NumPy's SeedSequence, PCG64 (O'Neill 2014: XSL-RR
 128/64) and Generator.integers (Lemire 2019: "Fast random integer generation in an interval").
 """
 

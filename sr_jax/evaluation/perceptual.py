@@ -127,7 +127,7 @@ class _FeatureError:
         return jnp.mean(jnp.square(self.scale * difference))
 
     def _features(self, variables: Variables, images: jax.Array) -> jax.Array:
-        # Not to be subtracted in bfloat16: what is compared is close to each other.
+        # In float32 at least: the difference of close values loses its digits in bfloat16.
         dtype = jnp.promote_types(images.dtype, jnp.float32)
         return jnp.asarray(self.model.apply(variables, images), dtype)
 

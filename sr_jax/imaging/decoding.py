@@ -20,15 +20,16 @@ from sr_jax.imaging import profiles
 if TYPE_CHECKING:
     import tifffile
 
-# What the decoders log of odd files would, with no logging set up, be printed between the lines
-# of a command; what matters of it is raised as well.
+# Where no logging is set up, what decoders log of odd files would be printed between the lines of a
+# command. What matters of it is raised as well.
 for _decoder in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_decoder).addHandler(logging.NullHandler())
 
 # A file whose header promises more than this (16384 squared) is refused before it is decoded.
 MAX_PIXELS = 1 << 28
 
-# What is made of Pillow's modes. Others (floats, 32-bit integers, Lab) are refused.
+# Our modes, and the modes of Pillow that become them. Others (floats, 32-bit integers, Lab) are
+# refused.
 _MODES = {
     "L": ("L", "1"),
     "LA": ("LA", "La"),
@@ -37,7 +38,7 @@ _MODES = {
 }
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PROFILE = 34675
-# One of full resolution and reduced ones, each half as long as the one before.
+# One page of full resolution and reduced copies, each half as long as the one before.
 _MAX_TIFF_PAGES = 32
 
 
@@ -54,10 +55,10 @@ class Picture(NamedTuple):
 
 
 def decode(data: bytes) -> Picture:
-    """Decodes a file's content, told by its first bytes.
+    """Decodes a file's content, whose first bytes tell the format.
 
     Raises:
-        ValueError: it is of a kind that is not read.
+        ValueError: a format that is not read.
         Exception: nearly any other, from the decoders, if it is corrupt.
     """
     pixels, profile = _decode(data)
@@ -87,7 +88,7 @@ def decode_size(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _decode(data: bytes) -> Picture:
-    """With whatever profile the file embeds."""
+    """Pixels, with the profile that the file embeds, fitting or not."""
     kind = _kind(data)
     if kind is PngImageFile:
         return _decode_png(data)
@@ -97,10 +98,10 @@ def _decode(data: bytes) -> Picture:
 
 
 def _kind(data: bytes) -> type[ImageFile.ImageFile]:
-    """What a file is, by its first twelve bytes.
+    """The format of a file, by its first twelve bytes.
 
-    The plugins' classes rather than Image.open: what counts as too large is then MAX_PIXELS, not
-    a warning and a process-wide setting; and a JPEG with a preview attached is just a JPEG.
+    It names Pillow's plugins, which are used in place of Image.open: then MAX_PIXELS decides what
+    is too large, not a process-wide setting; and a JPEG with a preview attached is just a JPEG.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImageFile
@@ -144,7 +145,7 @@ def _decode_png(data: bytes) -> Picture:
     width, height, depth = struct.unpack(">IIB", data[16:25])
     if depth != 16:
         return _decode_with_pillow(image)
-    # Pillow would cut the samples of 16-bit RGB to 8 bits without a word.
+    # Pillow reduces 16-bit RGB to 8 bits in silence.
     import imagecodecs  # large, and only needed for these files
 
     _check_pixels(width, height)
@@ -160,7 +161,7 @@ def _decode_tiff(data: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages.first
         _check_pixels(page.imagewidth, page.imagelength)
-        # The list of pages may run in a circle.
+        # The list of pages may be circular.
         pages = list(itertools.islice(tiff.pages, _MAX_TIFF_PAGES))
         full = [other for other in pages if not other.aspage().is_reduced]
         if len(full) > 1 or len(pages) == _MAX_TIFF_PAGES:
@@ -170,7 +171,7 @@ def _decode_tiff(data: bytes) -> Picture:
             raise ValueError("the file is truncated")
         if page.bitspersample <= 8:
             with warnings.catch_warnings():
-                # Pillow has its own opinion of how large a strip may be; the pixels are counted.
+                # Of strips that Pillow calls too large; the pixels are counted above.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
         if page.dtype != np.uint16 or page.bitspersample != 16:

@@ -32,21 +32,21 @@ SUFFIXES = {
     ".bmp": "BMP",
 }
 
-# Twice what the samples of the largest picture take raw; a longer file is not even opened.
+# Twice the raw samples of the largest picture; a longer file is not opened.
 _MAX_BYTES = 2 * 8 * MAX_PIXELS
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads the pixels of an image file: those of `read_picture`, which see."""
+    """The pixels of an image file, see `read_picture`."""
     return read_picture(path).pixels
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Reads a PNG, JPEG, TIFF, WebP or BMP file; the format is told by content, not by name.
+    """Reads a PNG, JPEG, TIFF, WebP or BMP file; the content decides the format, not the name.
 
     Palettes are expanded, one-bit images become 8-bit grey, a transparent colour becomes an alpha
     channel and the EXIF orientation is applied. Files of several images (animations, multi-page
-    TIFF) are refused; reduced-resolution TIFF pages are passed over.
+    TIFF) are refused; reduced-resolution pages of TIFF are skipped.
 
     An ICC profile of the image's own kind (grey for grey, RGB for RGB) comes with the pixels, which
     stay as they are. CMYK becomes sRGB: through the profile that the file embeds (relative
@@ -196,9 +196,9 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files under a folder, at any depth, sorted by path.
 
-    A file counts by its suffix (`SUFFIXES`, upper or lower case), also one that cannot be read,
-    such as a dangling link. Names that begin with a dot (other programs' side files, unfinished
-    writes) are passed over.
+    The suffix decides (`SUFFIXES`, upper or lower case), so that files which cannot be read, such
+    as dangling links, are among them. Names that begin with a dot (side files of other programs,
+    unfinished writes) are skipped.
 
     Args:
         folder: the folder.
@@ -227,7 +227,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """A regular file of a sane size; a pipe or a device could last for ever.
+    """Opens a regular file of a plausible size; a pipe or a device could last for ever.
 
     Whatever goes wrong, here or with what is read, becomes a ValueError of one line.
     """

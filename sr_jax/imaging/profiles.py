@@ -1,4 +1,4 @@
-"""ICC colour profiles of images: which belong to a layout, and what becomes of CMYK.
+"""ICC colour profiles: which fit an image, and CMYK to sRGB by them.
 
 The layout of a profile's header is that of the ICC specification (ICC.1:2022, section 7.2).
 """

@@ -160,10 +160,9 @@ def _apply(model: Network, variables: Variables, images: jax.Array, scale: int |
 def multiply_adds(model: Network, height: int, width: int, scale: int | None = None) -> int:
     """Multiply-adds of one forward pass on one image: what its matrix products and convolutions do.
 
-    The program is traced, not run. What is counted is what it executes, borders and padding
-    included, were every convolution one (on a CPU those to few channels are not); elementwise work,
-    pooling and softmax are not. CSNLN's cross-scale attention does without the ninefold redundancy
-    of the official code, and its blocks compute the scores along their borders again, so its figure
+    The program is traced in its textbook form, not run. Borders and padding count; elementwise
+    work, pooling and softmax do not. CSNLN's cross-scale attention avoids the ninefold redundancy
+    of the official code, and its tiles compute the scores along their borders again. So its figure
     is neither the paper's formula nor the official code's.
 
     >>> multiply_adds(create_model("srcnn_915"), 10, 10)  # 8032 weights at 100 pixels

@@ -10,7 +10,7 @@ from sr_jax.models.network import Network
 from sr_jax.ops.attention import attend_maps, cross_scale_attention
 from sr_jax.ops.channels import add_bias
 from sr_jax.ops.conv import conv2d, strided_conv2d, transposed_conv2d
-from sr_jax.ops.loops import loop_body, writes_out
+from sr_jax.ops.loops import loop_body, unrolls
 from sr_jax.ops.shuffle import cells_to_space, downscale_bilinear, space_to_cells
 
 
@@ -251,7 +251,7 @@ class CSNLN(Network):
             variable_broadcast=("params", "constants"),
             split_rngs={"params": False},
             length=self.depth,
-            unroll=self.depth if writes_out(self.depth, up_to=1) else 1,
+            unroll=self.depth if unrolls(self.depth, up_to=1) else 1,
         )
         cell = SelfExemplarsMining(self.scale, self.max_scores, self.tile, name="SEM")
         (_, y), _ = recurrences(cell, (x, y), kernels)

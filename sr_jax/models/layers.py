@@ -17,7 +17,7 @@ from sr_jax.ops.activations import relu
 from sr_jax.ops.channels import add_bias, scale_channels
 from sr_jax.ops.conv import conv2d
 from sr_jax.ops.devices import sharing_devices
-from sr_jax.ops.loops import loop_body, writes_out
+from sr_jax.ops.loops import loop_body, unrolls
 from sr_jax.ops.normalization import normalise_batch
 from sr_jax.ops.shuffle import pixel_shuffle
 
@@ -170,10 +170,10 @@ def shuffle_factors(scale: int) -> tuple[int, ...]:
 
 
 def upsampler_radius(scale: int, tail_size: int = 3) -> int:
-    """How far a sub-pixel upsampler and the convolution after it look, in pixels of their input.
+    """The receptive radius of a sub-pixel upsampler and the convolution after it, input pixels.
 
-    The last pixel of a cell sees farthest to the right. From there it goes backwards: the last
-    convolution, then, for every stage, the shuffle and the 3x3 convolution before it.
+    The last pixel of a cell sees farthest to the right. It is followed backwards through the last
+    convolution and, for every stage, the shuffle and the 3x3 convolution before it.
 
     >>> upsampler_radius(2), upsampler_radius(4, tail_size=9)
     (2, 3)
@@ -232,23 +232,23 @@ class ResidualBlock(nn.Module):
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
     """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
-    `lax.scan` keeps the compile time independent of the depth; up to `unroll_up_to` copies are
-    unrolled into straight code, which runs a little faster and still compiles in seconds, on a GPU
-    as many as there are. The variables of all collections are stored alike in both cases.
+    `lax.scan` keeps the compile time independent of the depth. Up to `unroll_up_to` copies, and
+    any number on a GPU, are unrolled instead: that runs a little faster and still compiles in
+    seconds. The variables of all collections are stored alike in both cases.
 
     Args:
         module: a module that maps an array to one of the same shape; its name names the stack.
             It may itself repeat another: then the variables have two leading axes.
         length: number of copies, each with variables of its own.
-        unroll_up_to: the longest stack that is written out.
+        unroll_up_to: the longest stack that is unrolled.
 
     Returns:
         A function of the array; keyword arguments (`train`) go to every copy.
     """
 
     def apply(x: jax.Array, **options: Any) -> jax.Array:
-        # Initialising is for the random draws, and those compile slowly: one loop for all copies.
-        unroll = writes_out(length, unroll_up_to) and not module.is_initializing()
+        # Random draws compile slowly, so that initialisation is always a loop.
+        unroll = unrolls(length, unroll_up_to) and not module.is_initializing()
         stacked = nn.scan(
             loop_body(lambda copy, x, _: (copy(x, **options), None)),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},

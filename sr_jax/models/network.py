@@ -1,4 +1,4 @@
-"""What every network answers about itself: the one contract between networks and their callers."""
+"""The contract between networks and their callers: what every network says of itself."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +25,7 @@ class Network(nn.Module):
         n_colors: channels of its images.
         n_feats: width of its layers.
         takes_interpolated: whether it takes an image that is interpolated to the output size.
-        scales: of a network that is told the scale in each call, those it has. Otherwise empty.
+        scales: those of a network that takes the scale in each call; empty for all others.
         upscales: whether it makes images at all; False for what only helps to train.
     """
 
@@ -92,7 +92,7 @@ class Network(nn.Module):
         return int(np.max(self.n_feats))
 
     def call_scale(self, scale: int | None) -> int | None:
-        """What to pass as `scale` for images of this scale: None unless the network is told it."""
+        """The `scale` of a call for images of this scale: None unless the network takes it."""
         return scale if self.scales else None
 
     def check_input(self, height: int, width: int, scale: int | None) -> None:

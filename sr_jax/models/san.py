@@ -35,9 +35,9 @@ def matrix_square_root(matrix: jax.Array, iterations: int = 5) -> jax.Array:
     three = 3 * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
     trace = jnp.trace(matrix, axis1=-2, axis2=-1)[..., None, None]
     trace = jnp.where(trace > jnp.finfo(matrix.dtype).tiny, trace, 1)
-    scaled = matrix / trace
-    z = 0.5 * (three - scaled)
-    y = product(scaled, z)
+    normalised = matrix / trace
+    z = 0.5 * (three - normalised)
+    y = product(normalised, z)
     for _ in range(iterations - 2):
         zy = 0.5 * (three - product(z, y))
         y, z = product(y, zy), product(zy, z)
@@ -60,8 +60,8 @@ class SecondOrderChannelAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         _, height, width, n_feats = x.shape
-        # Each axis for itself. (The official code goes wrong where one axis is below 1000 and the
-        # other exactly 1000: its start is negative there.)
+        # The official code is wrong where one side is below 1000 and the other exactly 1000: it
+        # starts at a negative index there.
         top, left = (max(0, side - self.largest_side) // 2 for side in (height, width))
         centre = x[:, top : top + self.largest_side, left : left + self.largest_side]
         weight = (

@@ -1,4 +1,4 @@
-"""Activations whose gradient keeps little."""
+"""ReLU with a gradient that needs only its result."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from sr_jax.ops.target import platform
 
 
 def relu(x: jax.Array) -> jax.Array:
-    """max(x, 0) with a gradient made of the result, which what comes next keeps anyway."""
+    """max(x, 0). Its gradient needs only the result, which the next layer keeps anyway."""
     return jnp.maximum(x, 0) if platform() == "any" else _relu(x)
 
 
@@ -19,8 +19,8 @@ def _relu(x: jax.Array) -> jax.Array:
 
 def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     y = _relu(x)
-    # XLA would compare what comes before ReLU with zero. cuDNN's convolutions with bias and ReLU
-    # keep what comes after it alone.
+    # Without the barrier XLA compares the input of ReLU with zero. cuDNN's fused convolution, bias
+    # and ReLU returns the output alone.
     return (y, y) if platform() == "cpu" else (lax.optimization_barrier(y),) * 2
 
 

@@ -2,7 +2,7 @@
 
 XLA:CPU computes a sum over pixels on one core, a value at a time. As a matrix product with ones it
 is 4 to 17 times as fast (experiments/throughput/NOTES.md). Sums of bfloat16 are kept in float32
-until they are complete: in bfloat16 a sum stops to grow after some hundred terms.
+until they are complete: in bfloat16 a sum stops growing after some hundred terms.
 """
 
 import functools
@@ -74,7 +74,7 @@ def _multiply(x: jax.Array, factors: jax.Array) -> jax.Array:
     return x * _broadcast(factors, x.shape)
 
 
-# What a backward pass needs is kept small: in a loop all of it is copied.
+# Little is kept for the backward pass: in a loop all of it is copied.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

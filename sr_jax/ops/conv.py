@@ -13,7 +13,7 @@ from sr_jax.ops.target import for_one_cpu, platform
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
-    """Stride-1 cross-correlation; on a CPU with a gradient that stays fast inside loops.
+    """Cross-correlation with stride 1. On a CPU its gradient stays fast inside loops.
 
     Args:
         x: (N, H, W, C).
@@ -58,7 +58,7 @@ def halving_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def strided_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """Strided cross-correlation, on a CPU as a stride-1 one over cells of stride x stride pixels.
 
-    Stock strided convolutions and their gradients are slow there, in loops above all.
+    XLA:CPU's own strided convolutions and their gradients are slow, above all in loops.
 
     Args:
         x: (N, H, W, C); H + 2 * padding and W + 2 * padding are multiples of the stride.
@@ -100,7 +100,7 @@ def transposed_conv2d(x: jax.Array, kernel: jax.Array, stride: int, padding: int
     kernel = kernel.reshape(cells, stride, cells, stride, channels, features)
     kernel = kernel[::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
     kernel = kernel.reshape(cells, cells, channels, stride * stride * features)
-    # Whole cells of the padding are never computed; the rest is cut off.
+    # Cells that lie wholly in the padding are not computed; the rest is cut off.
     uncut, cut = divmod(padding, stride)
     border = cells - 1 - uncut
     x = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
@@ -128,8 +128,8 @@ def _transposed_forward(
 def _transposed_backward(
     stride: int, padding: int, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    # The gradient of its transpose, which libraries have; of autodiff's weight gradient they would
-    # make a convolution whose kernel is the image.
+    # Written as gradients of the strided convolution, which cuDNN has. Autodiff's weight gradient
+    # would be a convolution whose kernel is the image.
     x, kernel = saved
     convolve = functools.partial(_strided, stride, padding, cotangent)
     grad_x, transpose = jax.vjp(convolve, kernel.swapaxes(2, 3))

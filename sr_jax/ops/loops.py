@@ -1,4 +1,4 @@
-"""Whether repeated layers are a loop of the program, and what its backward pass keeps."""
+"""Whether repeated layers are a loop or unrolled, and what the backward pass keeps."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ import flax.linen as nn
 from sr_jax.ops.target import platform, rematerialises
 
 
-def writes_out(length: int, up_to: int) -> bool:
-    """Whether a loop of so many rounds is traced as straight code.
+def unrolls(length: int, up_to: int) -> bool:
+    """Whether a loop of `length` rounds is unrolled.
 
-    On a GPU always: in a loop everything that the backward pass needs is copied into stacked arrays
-    and out of them, of which RCAN's step has 230 GiB (experiments/programs). Elsewhere `up_to`
-    rounds, for the compile time. Never under rematerialisation: XLA would merge what is computed
-    again with what was computed before.
+    On a GPU always: a loop copies all that its backward pass needs into stacked arrays and out of
+    them, 230 GiB in a step of RCAN (experiments/programs). Elsewhere up to `up_to` rounds, for the
+    sake of compile time. Never under rematerialisation: XLA would merge what is computed again
+    with what was computed before.
     """
     return (platform() == "gpu" or length <= up_to) and not rematerialises()
 

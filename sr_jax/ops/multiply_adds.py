@@ -10,7 +10,7 @@ from jax.extend import core
 def count_multiply_adds(jaxpr: core.Jaxpr) -> int:
     """Multiply-adds of all matrix products and convolutions, loop bodies times their length.
 
-    Of a conditional the dearer branch counts.
+    A conditional counts as its most expensive branch.
 
     Args:
         jaxpr: of any function, for example `jax.make_jaxpr(function)(*arguments).jaxpr`.
@@ -31,9 +31,9 @@ def _count(equation: core.JaxprEqn) -> int:
     if name == "conv_general_dilated":
         kernel = _shape(equation.invars[1])
         features = kernel[params["dimension_numbers"].rhs_spec[0]]
-        # Of an image spread out by zeros (a transposed convolution) every zero is passed over.
-        spread = math.prod(params["lhs_dilation"])
-        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features // spread
+        # The zeros that a transposed convolution puts between the pixels are not counted.
+        dilation = math.prod(params["lhs_dilation"])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features // dilation
     if name == "scan":
         return int(params["length"]) * sum(inner)
     if name == "while" and any(inner):

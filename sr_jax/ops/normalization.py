@@ -28,7 +28,7 @@ def _normalise_batch_forward(
     y = x.astype(scale.dtype)
     mean = channel_means(y)
     var = channel_means(jnp.square(y - mean))
-    if sharing_devices() > 1:  # one exchange of both: the variance of the whole from its parts'
+    if sharing_devices() > 1:  # one exchange: the whole's variance from those of the parts
         means, variances = gather_over_devices((mean, var))
         mean = means.mean(0)
         var = (variances + jnp.square(means - mean)).mean(0)

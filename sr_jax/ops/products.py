@@ -1,4 +1,4 @@
-"""Matrix products whose rounding counts."""
+"""Matrix products whose rounding matters."""
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ from sr_jax.ops.target import platform
 
 
 def exact_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a @ b as float32 computes it at least, also where that is not the device's default.
+    """a @ b with at least float32's accuracy, even where the device's default is lower.
 
-    For scores of attention, whose exponential turns TF32's relative error of a large score into one
-    of the weight, and for covariances that a root is taken of. Three products of TF32 parts have
-    float32's accuracy at many times its speed on an NVIDIA GPU. Operands in bfloat16 are summed,
-    and the result is kept, in float32.
+    It is for attention scores, whose exponential makes a relative error of the weight out of TF32's
+    error of a large score, and for covariances, of which a square root is taken. On an NVIDIA GPU
+    three products of TF32 parts have float32's accuracy at many times its speed. Products of
+    bfloat16 operands are summed in float32, which is also the dtype of their result.
     """
     return jnp.matmul(
         a, b, precision=_precision(a.dtype), preferred_element_type=summed_dtype(a.dtype)
@@ -22,7 +22,7 @@ def exact_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def summed_dtype(dtype: DTypeLike) -> DTypeLike:
-    """In what values of a dtype are summed: float32 at least."""
+    """The dtype in which values of a dtype are summed: float32 at least."""
     return jnp.promote_types(dtype, jnp.float32)
 
 

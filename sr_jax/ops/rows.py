@@ -2,9 +2,9 @@
 
 Networks are written for whole images. Where the caller sets a mesh with the axis `AXIS` around
 their compilation (`jax.set_mesh`), XLA's partitioner splits convolutions, means and products by
-rows and exchanges what they need of each other, also where the devices do not divide the height.
-What it would rather gather on every device goes through the functions of this module. Without such
-a mesh they do nothing.
+rows and exchanges what they need of each other, even where the devices do not divide the height.
+Operations that it would gather on every device use the functions of this module. Without such a
+mesh these do nothing.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ def image_devices() -> int:
 
 
 def split(x: jax.Array) -> jax.Array:
-    """The same (N, H, W, C), its rows spread evenly over the devices.
+    """The same (N, H, W, C), its rows split evenly over the devices.
 
-    For parts of an image, which would otherwise stay on the devices that they lie on.
+    It is for parts of an image, which would otherwise stay on the devices that hold them.
     """
     return x if image_devices() == 1 else lax.with_sharding_constraint(x, _BY_DEVICE)
 
 
 def flatten(x: jax.Array) -> jax.Array:
-    """(N, H, W, C) -> (N, H * W, C), the pixels spread evenly over the devices."""
+    """(N, H, W, C) -> (N, H * W, C), the pixels split evenly over the devices."""
     n, height, width, channels = x.shape
     if image_devices() > 1:
         x = split(_even_parts(x)[0])
@@ -40,7 +40,7 @@ def flatten(x: jax.Array) -> jax.Array:
 
 
 def by_quadrants(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """A function that keeps the size of (N, H, W, C), of each quarter of an image by itself."""
+    """Applies a function that keeps the size of (N, H, W, C) to each quadrant by itself."""
     middle, centre = x.shape[1] // 2, x.shape[2] // 2
     upper, lower = (
         jnp.concatenate([function(half[:, :, :centre]), function(half[:, :, centre:])], axis=2)
@@ -52,13 +52,13 @@ def by_quadrants(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> ja
 def by_rows(
     function: Callable[..., jax.Array], x: jax.Array, *whole: jax.Array, multiple: int = 1
 ) -> jax.Array:
-    """A function that handles every `multiple` rows for themselves, by each device on its own rows.
+    """Applies a function to independent groups of `multiple` rows, on each device to its own rows.
 
     Args:
         function: (N, R, W, C) and what `whole` holds -> (N, R', W', C'), R' in proportion to R.
         x: (N, H, W, C), H a multiple of `multiple`.
         *whole: arrays that every device takes whole.
-        multiple: of rows; those stay together on one device.
+        multiple: rows of a group, which stay together on one device.
 
     Returns:
         What `function(x, *whole)` returns.
@@ -75,7 +75,7 @@ def by_rows_with_halo(
     halo: int = 0,
     multiple: int = 1,
 ) -> jax.Array:
-    """As `by_rows`, for a function that looks some rows further up and down.
+    """As `by_rows`, for a function that also reads some rows above and below its own.
 
     Args:
         function: (N, halo + R + halo, W, C), the number of the first of the R rows, and what
@@ -83,8 +83,8 @@ def by_rows_with_halo(
             zeros.
         x: (N, H, W, C), H a multiple of `multiple`.
         *whole: arrays that every device takes whole.
-        halo: rows.
-        multiple: of rows; those stay together on one device.
+        halo: rows read above and below.
+        multiple: rows of a group, which stay together on one device.
 
     Returns:
         (N, H', W', C'), H' in the same proportion to H.

@@ -35,7 +35,7 @@ def traced_for(target: Target) -> AbstractContextManager[None]:
 
 
 def target() -> Target:
-    """What is traced for: JAX's default device, if `traced_for` does not say otherwise."""
+    """The device that is traced for: JAX's default one unless inside `traced_for`."""
     return _target.value or _default_target()
 
 

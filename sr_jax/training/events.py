@@ -41,8 +41,8 @@ class EventWriter:
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Values by name, after so many steps; they go to the log too."""
-        told = ", ".join(f"{name}={value:.6g}" for name, value in sorted(scalars.items()))
-        logging.info("[%d] %s", step, told)
+        values = ", ".join(f"{name}={value:.6g}" for name, value in sorted(scalars.items()))
+        logging.info("[%d] %s", step, values)
         summary = Summary()
         for name, value in scalars.items():
             summary.MergeFrom(scalar_pb(name, value))

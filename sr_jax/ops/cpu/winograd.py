@@ -2,8 +2,8 @@
 
 Four rows of the result are found from six of the image, as six convolutions with 1x3 kernels whose
 operands and results are sums of rows: A' [(G k) * (B' x)], Lavin and Gray, "Fast Algorithms for
-Convolutional Neural Networks", CVPR 2016, equation 5. In width the kernel stays as it is, which
-spares two thirds of the two-dimensional form's sums and most of its rounding.
+Convolutional Neural Networks", CVPR 2016, equation 5. Along the width nothing is transformed: that
+saves two thirds of the two-dimensional form's sums and most of its rounding error.
 """
 
 import functools
@@ -28,7 +28,7 @@ def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.nda
         return np.concatenate([np.vander(points, count, increasing=True), infinity])
 
     b = np.linalg.inv(powers(len(points) + 1)).T
-    b[np.abs(b) < 1e-9] = 0  # what rounding left of zeros
+    b[np.abs(b) < 1e-9] = 0  # zeros but for rounding
     scale = np.abs(b).max(axis=1, keepdims=True)
     return b / scale, powers(3) * scale, powers(_ROWS).T
 
@@ -39,15 +39,14 @@ _B, _G, _A = _transforms((0, np.sqrt(0.5), -np.sqrt(0.5), np.sqrt(2), -np.sqrt(2
 
 # Measured: in images of fewer pixels or channels the sums cost more than they save.
 _LEAST_CHANNELS, _LEAST_PIXELS = 64, 1000
-# A result of more values, and all that it is made of, does not fit in the caches. It is computed
-# in blocks; for a weight gradient they are smaller, as its operands are in no order that is read
-# in a row.
+# A result of more values does not fit in the caches with its operands. It is computed in blocks.
+# Those of a weight gradient are smaller, because its operands are not read contiguously.
 _MOST_VALUES = 2_400_000
 _BLOCK_PIXELS, _GRADIENT_PIXELS = 8_000, 5_000
 
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether it is faster than a direct convolution on a CPU; shapes as `convolve` takes them."""
+    """Whether this is faster than a direct convolution on a CPU; arguments as of `convolve`."""
     n, height, width, channels = x.shape
     return (
         kernel.shape[:2] == (3, 3)
@@ -69,12 +68,12 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.
     bands = -(-images * height * width // _BLOCK_PIXELS)
     rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
     bands = -(-height // rows)
-    # What is written over. Were it zeros, XLA would hold those of all layers from the start on.
+    # Overwritten below. If it were zeros, XLA would allocate those of all layers at the start.
     y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, out_width, features))
     x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (0, 0), (0, 0)))
 
     def block(i: jax.Array, y: jax.Array) -> jax.Array:
-        # Where the last band would leave the image, both slices start as far up as they must.
+        # Both slices clamp the start of the last band so that it stays inside the image.
         start = (i // bands * images, i % bands * rows, 0, 0)
         part = lax.dynamic_slice(x, start, (images, rows + 2, width, channels))
         return lax.dynamic_update_slice(y, _convolve(part, kernel, (0, padding[1])), start)
@@ -83,7 +82,7 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    x = lax.optimization_barrier(x)  # else what made it is computed for each of the six
+    x = lax.optimization_barrier(x)  # else its producer is computed six times
     height = x.shape[1] + 2 * padding[0] - 2
     kernels = jnp.einsum("mi,i...->m...", jnp.asarray(_G, kernel.dtype), kernel)
     terms = [
@@ -110,7 +109,7 @@ def weight_gradient(x: jax.Array, y: jax.Array, padding: Padding = (0, 0)) -> ja
 
 
 def _images(n: int, pixels: int, most: int) -> int:
-    """How many of `n` images of this size make a block of at most so many pixels; one, or more."""
+    """How many of `n` images of this size make a block of at most `most` pixels; one at least."""
     return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i * pixels <= most))
 
 
