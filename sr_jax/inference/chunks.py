@@ -15,8 +15,8 @@ from sr_jax.ops.target import platform
 
 Step = Callable[[Variables, jax.Array], jax.Array]
 
-# Their number is fixed, not their height, for a memory in proportion to the pixels, which
-# `cost` counts on. In images of fewer rows the halo would be too large a part of them.
+# The number of bands is fixed, not their height: memory is then in proportion to the pixels, as
+# `cost` assumes. In an image of fewer rows the halo would be too large a part of a band.
 _BANDS = 4
 _LEAST_ROWS = 192
 
@@ -35,7 +35,7 @@ def chunk_batch(step: Step) -> Step:
 def chunk_rows(step: Step, model: Network) -> Step:
     """A forward pass that takes an image in bands of rows on a CPU.
 
-    Only if the network does not upscale and looks but a little up and down (SRCNN). A band is
+    Only for a network that does not upscale and has a small receptive field (SRCNN). A band is
     computed with the rows around it that it depends on: the result is that of the whole image.
     """
     halo = model.receptive_radius
@@ -49,7 +49,7 @@ def chunk_rows(step: Step, model: Network) -> Step:
         rows = -(-height // _BANDS)
 
         def band(i: jax.Array, result: jax.Array) -> jax.Array:
-            # What would leave the image starts as far up as it must.
+            # The last band, and a halo at the border, move up or down to stay inside the image.
             first = jnp.minimum(i * rows, height - rows)
             top = jnp.clip(first - halo, 0, height - rows - 2 * halo)
             part = lax.dynamic_slice_in_dim(images, top, rows + 2 * halo, axis=1)

@@ -31,8 +31,8 @@ CPU_SHARE = 0.25
 ACCELERATOR_SHARE = 0.8
 
 # XLA:CPU's convolutions ask at once for so many bytes a pixel of the largest feature maps (two
-# slices of 288 to 320 float32 of every patch). They hardly touch them, but an operating system
-# refuses what is more than its RAM, and then the process ends without an exception.
+# slices of 288 to 320 float32 of every patch). They use little of it, but an operating system
+# refuses more than its RAM, and the process then ends without an exception.
 CPU_SCRATCH = 2560
 
 # Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
@@ -120,13 +120,13 @@ def check_tile(model: Network, tile: tuple[int, int], scale: int, settings: Sett
 
 @functools.cache
 def memory_budget() -> tuple[int, str]:
-    """Bytes for the network's program, in numbers and words.
+    """Bytes that the network's program may take, and the same in words.
 
-    Asked once a process: if every image were given another tile, each would be compiled anew.
+    Asked once a process: with another budget for every image, each would be compiled anew.
     """
     share = CPU_SHARE if jax.default_backend() == "cpu" else ACCELERATOR_SHARE
     available = available_memory()
-    return int(share * available), f"{share:.0%} of {available / 2**30:.1f} GiB at hand"
+    return int(share * available), f"{share:.0%} of {available / 2**30:.1f} GiB available"
 
 
 def _most_pixels(model: Network, scale: int, settings: Settings) -> float:
