@@ -26,8 +26,8 @@ from sr_jax import weights
 from sr_jax.data.sources import load
 from sr_jax.imaging.files import read_image, to_float, write_image
 from sr_jax.imaging.resize import imresize
-from sr_jax.inference.network import input_size, output_factor, size_divisor
-from sr_jax.inference.planning import layout
+from sr_jax.inference.layout import layout
+from sr_jax.inference.program import input_size, output_factor
 from sr_jax.inference.settings import Settings
 from sr_jax.models import Variables, create_model, example_images
 
@@ -102,7 +102,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     inputs = input_size(model, *case.size, scale)
     settings = Settings(tile=max(tiles(planned)))
     cut = layout(model, variables, inputs, scale, settings)
-    places = joins(cut, output_factor(model, scale), size_divisor(model))
+    places = joins(cut, output_factor(model, scale), model.size_divisor)
     near, elsewhere = at_joins(roughness(pixels), *places)
     bicubic = imresize(to_float(read_image(image)), scale)
     bicubic_near, bicubic_elsewhere = at_joins(roughness(bicubic), *places)

@@ -46,12 +46,12 @@ def bytes_of_a_device(name: str, scale: int, side: int, devices: int) -> dict[st
     import jax
     import numpy as np
 
-    from sr_jax.inference.network import compiled, input_size
+    from sr_jax.inference.program import input_size, jitted
 
     model, variables = network(name, scale)
     size = input_size(model, side, side, scale)
     images = jax.ShapeDtypeStruct((1, *size, model.n_colors), np.float32)
-    program = compiled(model, scale, "float32", devices).lower(variables, images).compile()
+    program = jitted(model, scale, "float32", devices).lower(variables, images).compile()
     analysis = program.memory_analysis()
     return {
         "temporaries": analysis.temp_size_in_bytes,

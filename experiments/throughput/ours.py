@@ -12,7 +12,7 @@ import optax
 from configs.common import get_defaults
 from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
-from sr_jax.inference.network import compiled
+from sr_jax.inference.program import jitted
 from sr_jax.models import Variables, create_model, example_images, multiply_adds
 from sr_jax.models.network import Network
 from sr_jax.ops.target import compiler_options
@@ -44,7 +44,7 @@ def discriminator_of(cell: Cell) -> Network:
 
 def inference(cell: Cell, side: Side, images: np.ndarray) -> Contender:
     """The forward pass that `sr-jax upscale` runs; `images` are (N, H, W, C) in [0, 1]."""
-    forward = compiled(side.model, cell.network.scale, cell.dtype, 1)
+    forward = jitted(side.model, cell.network.scale, cell.dtype, 1)
     arguments = jax.device_put((side.variables, images))
     program, seconds = _compile(forward, *arguments)
 
@@ -128,7 +128,7 @@ def temporary_bytes(cell: Cell) -> int:
     shapes = [_shapes(model) for model in models]
     if cell.task == "inference":
         program, _ = _compile(
-            compiled(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
+            jitted(models[0], cell.network.scale, cell.dtype, 1), shapes[0], images
         )
         return _bytes(program)[0]
     optimizer = read_optimizer(get_defaults().optimizer, models[0])

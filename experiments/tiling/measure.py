@@ -22,8 +22,8 @@ from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import list_folder
 from sr_jax.imaging.files import from_float, to_float
 from sr_jax.imaging.metrics import psnr, score_luma
-from sr_jax.inference.network import input_size, output_factor, size_divisor
-from sr_jax.inference.planning import layout
+from sr_jax.inference.layout import layout
+from sr_jax.inference.program import input_size, output_factor
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import tile_starts
 from sr_jax.inference.upscaler import upscale_rgb
@@ -89,7 +89,7 @@ def measure(
         tiled = upscale_rgb(model, variables, image, scale, settings)
         size = input_size(model, *lr.shape[:2], scale)
         cut = layout(model, variables, size, scale, settings)
-        places = joins(cut, output_factor(model, scale), size_divisor(model))
+        places = joins(cut, output_factor(model, scale), model.size_divisor)
         change = np.abs(np.float64(tiled) - whole)
         near, elsewhere = at_joins(change.mean(axis=-1), *places)
         rough_near, _ = at_joins(roughness(tiled), *places)

@@ -1,7 +1,6 @@
 """`sr-jax upscale`: image files in, larger image files out."""
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from sr_jax.commands.files import find_images, name_outputs
 if TYPE_CHECKING:
     import numpy as np
 
-    from sr_jax.inference.planning import Plan
+    from sr_jax.inference.layout import Plan
 
 
 class Dtype(StrEnum):
@@ -123,7 +122,7 @@ def upscale(
 
     from sr_jax import weights
     from sr_jax.imaging.files import read_picture, write_image
-    from sr_jax.inference.planning import plan, shared_tile
+    from sr_jax.inference.layout import plan, share_tile
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_factor, upscale_image
 
@@ -151,14 +150,12 @@ def upscale(
     for failure in failures:
         report(failure)
     done, start = 0, time.perf_counter()
-    if settings.tile == "auto" and not settings.shard:  # which takes every image whole
-        side = shared_tile(network, variables, _sizes(targets), factor, settings)
-        if side:
-            settings = dataclasses.replace(settings, tile=side)
-            print(
-                f"tiles of {side} x {side} pixels, which images of many sizes share, so that few "
-                "programs are compiled; --tile none runs every image whole"
-            )
+    alone, settings = settings, share_tile(network, variables, _sizes(targets), factor, settings)
+    if settings != alone:
+        print(
+            f"tiles of {settings.tile} x {settings.tile} pixels, which images of many sizes share, "
+            "so that few programs are compiled; --tile none runs every image whole"
+        )
     with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):
             try:

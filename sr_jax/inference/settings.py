@@ -3,6 +3,7 @@
 import dataclasses
 
 DTYPES = ("float32", "bfloat16", "float64")
+STEP = 32  # sides of automatic tiles and of buckets are multiples of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +14,8 @@ class Settings:
     interpolated one for SRCNN and VDSR.
 
     Attributes:
-        tile: side of the squares that pass through the network; 'auto', the largest that fits the
-            memory at hand; or None, the whole image at once.
+        tile: side of the squares that pass through the network; 'auto', the whole image or else the
+            largest square that fits the available memory; or None, always the whole image.
         overlap: what a tile sees beyond its own part on every side that does not lie at the
             image's border (so that neighbours share twice as much); 'exact', the receptive
             radius, with which tiles change nothing; or None, the receptive radius or 32 if that

@@ -1,4 +1,4 @@
-"""One image over several devices, each of which holds a part of its rows through all layers."""
+"""One image sharded over several devices: each holds a part of its rows through all layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ from sr_jax.ops.rows import AXIS, split
 from sr_jax.ops.target import compiler_options
 
 
-class OverDevices:
-    """A network, compiled for images whose rows are spread over the first devices of this process.
+class RowSharded:
+    """A network, compiled for images whose rows are sharded over this process's first devices.
 
-    Arrays that enter and leave a program are split into equal parts only, and so have rows of
-    zeros at the bottom; inside it the parts need not be equal, and the network sees the image as
-    it is.
+    Arrays that enter and leave a program can only be split into equal parts, so rows of zeros are
+    added at the bottom. Inside the program the parts need not be equal: the network sees the image
+    without those rows.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Images through a network in tiles of one shape, blended without a seam.
 
-Tiles lie evenly, the first and the last at the image's border. Neighbours share at least twice the
-overlap, and where one takes over from the other, in the middle of what they share, the results
-fade into each other along a ramp as long as the overlap: what lies nearer than half an overlap to
-a tile's own border, where the network saw least, never counts.
+Tiles are evenly spaced, the first and the last at the image's border. Neighbours share at least
+twice the overlap. In the middle of what they share, one fades into the other along a ramp, at
+most as long as the overlap. So pixels within half an overlap of a tile's own border, where the
+network saw least, never count.
 """
 
 import itertools

@@ -9,16 +9,15 @@ from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.ensemble import symmetries
-from sr_jax.inference.network import (
+from sr_jax.inference.layout import layout
+from sr_jax.inference.program import (
     compiled,
     count_devices,
     input_size,
     output_factor,
     precision,
     result_dtype,
-    size_divisor,
 )
-from sr_jax.inference.planning import layout
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import Tile, run, split
 from sr_jax.models import Variables, describe_model
@@ -84,7 +83,7 @@ def run_network(
         settings ask for that dtype.
 
     Raises:
-        ValueError: the settings do not fit the network or the memory (see `planning.layout`).
+        ValueError: the settings do not fit the network or the memory (see `layout.layout`).
     """
     height, width = input_size(model, image.shape[0], image.shape[1], scale)
     if model.takes_interpolated:
@@ -97,7 +96,6 @@ def run_network(
         image = np.pad(image, (*missing, (0, 0)), mode="edge")
     result = np.zeros((factor * cut.size[0], factor * cut.size[1], image.shape[2]), dtype)
 
-    function = compiled(model, scale, settings.dtype, count_devices(settings))
     pairs = [(image, result)]
     if settings.ensemble:
         pairs = list(zip(symmetries(image), symmetries(result), strict=True))
@@ -105,9 +103,15 @@ def run_network(
     for number, (view, place) in enumerate(pairs):
         # The last four symmetries are transposed.
         tile = cut.tile if number < 4 else cut.tile[::-1]
-        tiles += split(view, place, tile, cut.overlap, cut.ramp, size_divisor(model))
+        tiles += split(view, place, tile, cut.overlap, cut.ramp, model.size_divisor)
+    devices = count_devices(settings)
+
+    def function(batch: np.ndarray) -> np.ndarray:
+        program = compiled(model, scale, settings.dtype, devices, batch.shape)
+        return np.asarray(program(variables, batch))
+
     with precision(settings.dtype):
-        run(lambda batch: np.asarray(function(variables, batch)), tiles, settings.batch)
+        run(function, tiles, settings.batch)
     if settings.ensemble:
         result /= len(pairs)
     return result[: factor * height, : factor * width]

@@ -480,14 +480,13 @@ def test_too_little_memory_is_one_line(model, tmp_path, capsys, monkeypatch):
 )
 def test_compilations_of_many_sizes(model, tmp_path, options, programs):
     """The network is compiled once for each shape that is sent through it, and no more."""
-    from sr_jax.inference import network as inference
+    from sr_jax.inference.program import compiled
 
     for height, width in [(40, 50), (33, 60), (64, 64), (40, 20), (64, 20), (25, 32)]:
         write_image(tmp_path / "in" / f"{height}-{width}.png", noise(height, width, 3))
-    inference.compiled.cache_clear()
+    compiled.cache_clear()
     upscale([tmp_path / "in"], model=model, output=tmp_path / "out", **options)
-    (loaded,) = [inference.compiled(weights.load(model)[0], 2, "float32", 1)]
-    assert loaded._cache_size() == programs
+    assert compiled.cache_info().misses == programs
 
 
 WIDE = [(40 + n, 59 - n) for n in range(12)]  # no side is shorter than the tile of 32
@@ -500,7 +499,7 @@ SHORT = [(21 + n, 60 + 32 * n) for n in range(9)]
     [
         (WIDE, {}, 1, "32"),
         (NARROW, {}, 4, "32"),  # 32 x 32; 20 high, 20 wide, 25 high
-        (SHORT, {"bucket": True}, 1, "64"),  # 32 x 64, as all are 32 high
+        (SHORT, {"bucket": True}, 1, "32"),  # as all are extended to 32 pixels
         (WIDE[:8], {}, 8, "none"),
     ],
 )
@@ -508,10 +507,10 @@ def test_images_of_many_sizes_share_programs(
     model, tmp_path, monkeypatch, capsys, sizes, options, programs, tile
 ):
     """By itself the command takes one tile for all: the same pixels as if that were asked for."""
-    from sr_jax.inference import network as inference
-    from sr_jax.inference import planning
+    from sr_jax.inference import layout
+    from sr_jax.inference.program import compiled
 
-    monkeypatch.setattr(planning, "SHORTEST_TILE", 32)
+    monkeypatch.setattr(layout, "SHARED_TILE", 32)
     for number, size in enumerate(sizes):
         write_image(tmp_path / "in" / f"{number:02}.png", noise(*size, 3))
     shared = tile != "none"
@@ -521,10 +520,9 @@ def test_images_of_many_sizes_share_programs(
         upscale([tmp_path / "in"], model=model, output=output, **options, **more)
         return capsys.readouterr().out.splitlines()
 
-    inference.compiled.cache_clear()
+    compiled.cache_clear()
     first, *_ = run("auto")
-    compiled = inference.compiled(weights.load(model)[0], 2, "float32", 1)
-    assert compiled._cache_size() == programs
+    assert compiled.cache_info().misses == programs
     assert (f"tiles of {tile} x {tile}" in first and "--tile none" in first) == shared
     run(tile, tile=tile)
     for name in outputs(tmp_path / tile):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sr_jax.imaging.resize import imresize
+from sr_jax.inference import cost
 from sr_jax.models import Variables, create_model, example_images
 
 
@@ -41,3 +42,9 @@ def network():
 def photo():
     """`photo(height, width, channels=3)`: smooth colour with noise, float64 in [0, 1]."""
     return _photo
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """`memory(bytes)`: so many may a network's program take."""
+    return lambda size: monkeypatch.setattr(cost, "memory_budget", lambda: (size, "a test"))

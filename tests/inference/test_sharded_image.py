@@ -19,8 +19,8 @@ import pytest
 from sr_jax import weights
 from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, write_image
-from sr_jax.inference.network import compiled
-from sr_jax.inference.planning import predict_memory
+from sr_jax.inference.cost import predict_memory
+from sr_jax.inference.program import jitted
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
 
@@ -59,7 +59,7 @@ def memory(model, variables, side) -> dict[str, float]:
     """Temporary bytes of each device as a share of a single one's; all bytes, predicted / real."""
     images = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
     one, each = (
-        compiled(model, 2, "float32", devices).lower(variables, images).compile().memory_analysis()
+        jitted(model, 2, "float32", devices).lower(variables, images).compile().memory_analysis()
         for devices in (1, DEVICES)
     )
     needed = each.argument_size_in_bytes + each.output_size_in_bytes + each.temp_size_in_bytes

@@ -1,12 +1,14 @@
 """Tiles: their geometry, what they change, and how often a program is compiled."""
 
+import gc
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
 from sr_jax.inference import tiling
-from sr_jax.inference.network import compiled
+from sr_jax.inference.program import MOST_PROGRAMS, compiled
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
 
@@ -172,14 +174,13 @@ def test_the_smallest_images_pass_through(network, photo, name, hyperparameters,
 def test_programs_are_few(network, photo):
     """One for all images of a tile or more, one more for every distinct short side."""
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=4)
-    model = model.clone(res_scale=0.5)  # a network of this test's own: nothing compiled yet
-    count = compiled(model, 2, "float32", 1)._cache_size
+    compiled.cache_clear()
 
     def programs(shapes, settings):
-        before = count()
+        before = compiled.cache_info().misses
         for shape in shapes:
             run_network(model, variables, photo(*shape, 3), 2, settings)
-        return count() - before
+        return compiled.cache_info().misses - before
 
     large = [(16, 16), (17, 40), (33, 16), (50, 29)]
     assert programs(large, Settings(tile=16)) == 1
@@ -193,6 +194,19 @@ def test_programs_are_few(network, photo):
     assert programs(short, Settings(tile=200, bucket=True)) == 1
     assert programs(short, Settings(bucket=True)) == 0
     assert programs(short[:2], Settings()) == 2
+
+
+def test_programs_that_are_kept_are_bounded(network, photo):
+    """What XLA holds does not grow with the sizes of a folder."""
+    model, variables = network("srcnn_915", n_feats=(1, 1))
+    client = jax.devices()[0].client
+    compiled.cache_clear()
+    gc.collect()
+    before = len(client.live_executables())
+    for width in range(1, MOST_PROGRAMS + 9):
+        run_network(model, variables, photo(2, width, 1), 2)
+    gc.collect()
+    assert len(client.live_executables()) <= before + MOST_PROGRAMS
 
 
 def test_batches_change_nothing(network, photo):

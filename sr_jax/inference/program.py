@@ -1,4 +1,4 @@
-"""A network as a function of arrays in the host's memory: input sizes, precision, compilation."""
+"""A network as a compiled function of arrays in the host's memory: sizes, dtype, compilation."""
 
 import contextlib
 import functools
@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.inference.parts import in_bands, one_by_one
+from sr_jax.inference.chunks import chunk_batch, chunk_rows
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.sharded import OverDevices
+from sr_jax.inference.sharded import RowSharded
 from sr_jax.models import Variables, forward
 from sr_jax.models.network import Network
 from sr_jax.ops.target import compiler_options
+
+# A program takes some megabytes of memory, and every size of image is another program.
+MOST_PROGRAMS = 32
 
 
 def input_size(model: Network, height: int, width: int, scale: int) -> tuple[int, int]:
@@ -29,16 +32,11 @@ def output_factor(model: Network, scale: int) -> int:
 def valid_side(model: Network, side: int) -> int:
     """The least side, from the given one up, that the network takes."""
     side = max(side, model.minimum_size)
-    return side + -side % size_divisor(model)
-
-
-def size_divisor(model: Network) -> int:
-    """What the sides of the network's input are multiples of."""
-    return model.size_divisor
+    return side + -side % model.size_divisor
 
 
 def result_dtype(dtype: str) -> type[np.floating[Any]]:
-    """In what results are kept: float32, but float64 for a computation in float64."""
+    """The dtype of results: float32, but float64 for a computation in float64."""
     return np.float64 if dtype == "float64" else np.float32
 
 
@@ -52,15 +50,14 @@ def count_devices(settings: Settings) -> int:
     return len(jax.local_devices()) if settings.shard else 1
 
 
-@functools.cache
-def compiled(model: Network, scale: int, dtype: str, devices: int) -> Any:
-    """The forward pass as one jitted function, which compiles once for each shape.
+def jitted(model: Network, scale: int, dtype: str, devices: int) -> Any:
+    """The forward pass as a new jitted function.
 
     Args:
         model: the network.
         scale: see `sr_jax.models.forward`.
         dtype: of the computation; call, lower and compile within `precision(dtype)`.
-        devices: that share every image by its rows (see `OverDevices`).
+        devices: that share every image by its rows (see `RowSharded`).
 
     Returns:
         (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`.
@@ -72,5 +69,15 @@ def compiled(model: Network, scale: int, dtype: str, devices: int) -> Any:
         return result.astype(result_dtype(dtype))
 
     if devices > 1:
-        return OverDevices(step, output_factor(model, scale), devices)
-    return jax.jit(one_by_one(in_bands(step, model)), compiler_options=compiler_options())
+        return RowSharded(step, output_factor(model, scale), devices)
+    return jax.jit(chunk_batch(chunk_rows(step, model)), compiler_options=compiler_options())
+
+
+@functools.lru_cache(maxsize=MOST_PROGRAMS)
+def compiled(model: Network, scale: int, dtype: str, devices: int, shape: tuple[int, ...]) -> Any:
+    """`jitted` for images (N, H, W, C) of one shape, which compiles when it is first called.
+
+    The last `MOST_PROGRAMS` are kept. One that is dropped frees its memory, as a function that was
+    jitted for all shapes would not.
+    """
+    return jitted(model, scale, dtype, devices)

@@ -1,4 +1,4 @@
-"""How much memory is at hand, for computation: of an accelerator, else of this machine."""
+"""How much memory is free for computation: of an accelerator, else of this machine."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 
-def memory_at_hand() -> int:
+def available_memory() -> int:
     """Bytes that are free on the default device; on a CPU, in this machine or container."""
     device = jax.devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sr_jax.inference.memory import free_ram, memory_at_hand
+from sr_jax.inference.available_memory import available_memory, free_ram
 
 
 @pytest.fixture
@@ -61,4 +61,4 @@ def test_a_system_that_does_not_tell(tmp_path):
 
 
 def test_this_machine_has_some():
-    assert memory_at_hand() > 2**20
+    assert available_memory() > 2**20

@@ -1,4 +1,4 @@
-"""Images one by one, and bands of an image, against the whole.
+"""Images one by one, and an image in bands of rows, against the whole.
 
 Tolerance 1e-6 of the largest value, float32: the same sums, which a convolution of another size
 may take in another order.
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from sr_jax.inference.network import compiled
-from sr_jax.inference.parts import in_bands, one_by_one
+from sr_jax.inference.chunks import chunk_batch, chunk_rows
+from sr_jax.inference.program import jitted
 from sr_jax.models import create_model, forward
 from sr_jax.ops.target import Target, traced_for
 
@@ -23,7 +23,7 @@ def relative_error(a, b) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_images_one_by_one_are_the_batch(network, count):
+def test_images_chunk_batch_are_the_batch(network, count):
     model, variables = network("srcnn_915")
     images = np.random.default_rng(0).random((count, 20, 18, 1), np.float32)
     sizes = []
@@ -32,14 +32,14 @@ def test_images_one_by_one_are_the_batch(network, count):
         sizes.append(len(images))
         return forward(model, variables, images)
 
-    result = jax.jit(one_by_one(step))(variables, images)
+    result = jax.jit(chunk_batch(step))(variables, images)
     assert set(sizes) == {1}
     assert relative_error(result, np.asarray(forward(model, variables, images))) < TOLERANCE
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize(("height", "rows"), [(191, 191), (192, 60), (193, 61), (201, 63)])
-def test_an_image_in_bands_is_the_image(network, padding, height, rows):
+def test_an_image_chunk_rows_is_the_image(network, padding, height, rows):
     model, variables = network("srcnn_915", padding=padding)
     images = np.random.default_rng(0).random((2, height, 20, 1), np.float32)
     heights = []
@@ -48,7 +48,7 @@ def test_an_image_in_bands_is_the_image(network, padding, height, rows):
         heights.append(images.shape[1])
         return forward(model, variables, images)
 
-    result = jax.jit(in_bands(step, model))(variables, images)
+    result = jax.jit(chunk_rows(step, model))(variables, images)
     assert set(heights) == {rows}
     assert relative_error(result, np.asarray(forward(model, variables, images))) < TOLERANCE
 
@@ -58,7 +58,7 @@ def test_networks_that_look_far_take_images_whole(name):
     def step(variables, images):
         return images
 
-    assert in_bands(step, create_model(name)) is step
+    assert chunk_rows(step, create_model(name)) is step
 
 
 def test_an_accelerator_takes_everything_whole(network):
@@ -70,18 +70,18 @@ def test_an_accelerator_takes_everything_whole(network):
         return images
 
     with traced_for(Target("gpu")):
-        one_by_one(in_bands(step, model))(variables, np.zeros((64, 256, 256, 1), np.float32))
+        chunk_batch(chunk_rows(step, model))(variables, np.zeros((64, 256, 256, 1), np.float32))
     assert shapes == [(64, 256, 256, 1)]
 
 
 @pytest.mark.parametrize(("shape", "most"), [((1, 256, 128, 1), 0.4), ((8, 100, 128, 1), 0.2)])
-def test_parts_take_less_memory(network, shape, most):
+def test_chunks_take_less_memory(network, shape, most):
     model, variables = network("srcnn_915")
     images = jax.ShapeDtypeStruct(shape, np.float32)
     temporaries = [
         function.lower(variables, images).compile().memory_analysis().temp_size_in_bytes
         for function in (
-            compiled(model, 2, "float32", 1),
+            jitted(model, 2, "float32", 1),
             jax.jit(functools.partial(forward, model)),
         )
     ]

@@ -1,4 +1,4 @@
-"""A forward pass over parts of its input that a CPU's caches hold: an image, or a band of one.
+"""A forward pass over chunks that a CPU's caches hold: an image of a batch, or a band of rows.
 
 experiments/throughput/NOTES.md has what that was measured to win.
 """
@@ -15,13 +15,13 @@ from sr_jax.ops.target import platform
 
 Step = Callable[[Variables, jax.Array], jax.Array]
 
-# Their number is fixed, not their height, for a memory in proportion to the pixels, which
-# `planning` counts on. In images of fewer rows the halo would be too large a part of them.
+# The number of bands is fixed, not their height: memory is then in proportion to the pixels, as
+# `cost` assumes. In an image of fewer rows the halo would be too large a part of a band.
 _BANDS = 4
 _LEAST_ROWS = 192
 
 
-def one_by_one(step: Step) -> Step:
+def chunk_batch(step: Step) -> Step:
     """A forward pass that takes the images of a batch one after the other on a CPU."""
 
     def run(variables: Variables, images: jax.Array) -> jax.Array:
@@ -32,10 +32,10 @@ def one_by_one(step: Step) -> Step:
     return run
 
 
-def in_bands(step: Step, model: Network) -> Step:
+def chunk_rows(step: Step, model: Network) -> Step:
     """A forward pass that takes an image in bands of rows on a CPU.
 
-    Only if the network does not upscale and looks but a little up and down (SRCNN). A band is
+    Only for a network that does not upscale and has a small receptive field (SRCNN). A band is
     computed with the rows around it that it depends on: the result is that of the whole image.
     """
     halo = model.receptive_radius
@@ -49,7 +49,7 @@ def in_bands(step: Step, model: Network) -> Step:
         rows = -(-height // _BANDS)
 
         def band(i: jax.Array, result: jax.Array) -> jax.Array:
-            # What would leave the image starts as far up as it must.
+            # The last band, and a halo at the border, move up or down to stay inside the image.
             first = jnp.minimum(i * rows, height - rows)
             top = jnp.clip(first - halo, 0, height - rows - 2 * halo)
             part = lax.dynamic_slice_in_dim(images, top, rows + 2 * halo, axis=1)

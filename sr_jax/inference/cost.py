@@ -1,0 +1,177 @@
+"""What images cost in memory, and what this machine has for them."""
+
+import functools
+import math
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sr_jax.inference.available_memory import available_memory
+from sr_jax.inference.program import (
+    count_devices,
+    input_size,
+    jitted,
+    output_factor,
+    precision,
+    result_dtype,
+    valid_side,
+)
+from sr_jax.inference.settings import STEP, Settings
+from sr_jax.models import Variables
+from sr_jax.models.network import Network
+
+# The share of the available memory that the network's program may take by the compiler's figures.
+# On a CPU these leave out the scratch space of convolutions, which can take as much again (3.3 GB
+# in all where input and output of a 5 x 5 convolution from 64 to 32 channels have 1.6 GB); images
+# and results lie in the same memory, and other programs.
+CPU_SHARE = 0.25
+ACCELERATOR_SHARE = 0.8
+
+# XLA:CPU's convolutions ask at once for so many bytes a pixel of the largest feature maps (two
+# slices of 288 to 320 float32 of every patch). They use little of it, but an operating system
+# refuses more than its RAM, and the process then ends without an exception.
+CPU_SCRATCH = 2560
+
+# Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
+# from about 160 on, where its blocks are full; compiling takes no longer for larger images.
+_PROBES = (192, 256)
+
+
+def predict_memory(
+    model: Network,
+    variables: Variables,
+    tile: tuple[int, int],
+    scale: int,
+    settings: Settings = Settings(),
+) -> int:
+    """Bytes of the network's program on a batch of tiles: variables, tiles, results, temporaries.
+
+    Of a program that several devices share, the bytes on each.
+
+    The compiler says what two small programs need. From there on memory grows in proportion to
+    the pixels, also in networks with attention, which works in blocks.
+
+    Args:
+        model: the network.
+        variables: its variables, of which only the shapes matter.
+        tile: (height, width) in pixels of the network's input.
+        scale: the network's factor.
+        settings: of which dtype, batch and shard matter.
+    """
+    fixed, per_pixel = _program_memory(model, variables, scale, settings)
+    return math.ceil(fixed + per_pixel * math.prod(tile))
+
+
+def host_memory(model: Network, height: int, width: int, scale: int, settings: Settings) -> int:
+    """Bytes of arrays on the host at most, for an RGB image of 16 bits."""
+    item = np.dtype(result_dtype(settings.dtype)).itemsize
+    # Of an output pixel: the result and its rounding; in luma networks also what bicubic
+    # interpolation of one channel holds in float64, before the rounding.
+    bytes_per_pixel = 3 * item + (20 if model.n_colors == 1 else 6)
+    factor = output_factor(model, scale)
+    grid = math.prod(input_size(model, height, width, scale)) * factor**2
+    return height * width * 3 * (item + 2) + bytes_per_pixel * grid
+
+
+def largest_tile(
+    model: Network, variables: Variables, scale: int, settings: Settings
+) -> tuple[int, int, str]:
+    """The largest square tile that fits, its side a multiple of 32.
+
+    Returns:
+        Its side, the number of pixels that fit in any shape, and what they follow from.
+
+    Raises:
+        ValueError: not enough memory for any tile.
+    """
+    budget, limit = memory_budget()
+    # A program holds at least two arrays of its largest size at once; libraries of convolutions
+    # index with 32 bits.
+    indexed = 2 * 2**31 * jnp.dtype(settings.dtype).itemsize
+    if indexed < budget:
+        budget, limit = indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
+    fixed, per_pixel = _program_memory(model, variables, scale, settings)
+    pixels = max(0, int((budget - fixed) / per_pixel))
+    most = _most_pixels(model, scale, settings)
+    if most < pixels:
+        pixels, limit = int(most), "what XLA:CPU's convolutions can take on this machine"
+    side = math.isqrt(pixels) // STEP * STEP
+    if side < STEP:
+        least = predict_memory(model, variables, (STEP, STEP), scale, settings)
+        raise ValueError(
+            f"not enough memory: a tile of {STEP} pixels a side takes {least / 2**20:.0f} MiB, "
+            f"there are {limit}; give a tile, or a smaller batch"
+        )
+    return side, pixels, f"a square of {side} is the largest in {limit}"
+
+
+def check_tile(model: Network, tile: tuple[int, int], scale: int, settings: Settings) -> None:
+    """Raises ValueError for a (height, width) that XLA:CPU cannot take on this machine."""
+    most = _most_pixels(model, scale, settings)
+    if math.prod(tile) > most:
+        raise ValueError(
+            f"{tile[1]} x {tile[0]} pixels at once are more than XLA:CPU's convolutions can take "
+            f"on this machine; give a tile of at most {math.isqrt(int(most)) // STEP * STEP}"
+        )
+
+
+@functools.cache
+def memory_budget() -> tuple[int, str]:
+    """Bytes that the network's program may take, and the same in words.
+
+    Asked once a process: with another budget for every image, each would be compiled anew.
+    """
+    share = CPU_SHARE if jax.default_backend() == "cpu" else ACCELERATOR_SHARE
+    available = available_memory()
+    return int(share * available), f"{share:.0%} of {available / 2**30:.1f} GiB available"
+
+
+def _most_pixels(model: Network, scale: int, settings: Settings) -> float:
+    """Pixels of a tile beyond which XLA:CPU's convolutions ask for more than this machine has."""
+    if jax.default_backend() != "cpu":
+        return math.inf
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    each = CPU_SCRATCH * settings.batch * output_factor(model, scale) ** 2
+    return count_devices(settings) * ram // each
+
+
+def _program_memory(
+    model: Network, variables: Variables, scale: int, settings: Settings
+) -> tuple[float, float]:
+    leaves, structure = jax.tree.flatten(variables)
+    shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+    devices = count_devices(settings)
+    return _probe(model, structure, shapes, scale, settings.dtype, settings.batch, devices)
+
+
+@functools.cache
+def _probe(
+    model: Network,
+    structure: Any,
+    shapes: tuple[Any, ...],
+    scale: int,
+    dtype: str,
+    batch: int,
+    devices: int,
+) -> tuple[float, float]:
+    """Bytes of the program: the part that no image changes, and those for a pixel of a tile."""
+    variables = jax.tree.unflatten(structure, shapes)
+    function = jitted(model, scale, dtype, devices)
+    pixels, needed = [], []
+    for probe in _PROBES:
+        # Larger where devices share it: attention must have full blocks on each.
+        side = valid_side(model, probe * math.ceil(math.sqrt(devices)))
+        images = jax.ShapeDtypeStruct((batch, side, side, model.n_colors), result_dtype(dtype))
+        with precision(dtype):
+            analysis = function.lower(variables, images).compile().memory_analysis()
+        pixels.append(side * side)
+        needed.append(
+            analysis.argument_size_in_bytes
+            + analysis.output_size_in_bytes
+            + analysis.temp_size_in_bytes
+        )
+    per_pixel = (needed[1] - needed[0]) / (pixels[1] - pixels[0])
+    return max(0.0, needed[0] - per_pixel * pixels[0]), per_pixel
