@@ -27,6 +27,8 @@ def run(program: Callable[[], object]) -> None:
     """Calls a program; errors that are raised on purpose become one line and a non-zero exit."""
     try:
         program()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError, FloatingPointError) as error:
         if _TRACES:
             raise
