@@ -18,7 +18,8 @@ import typer
 
 from experiments import harness
 from experiments.harness import MEGABYTE
-from sr_jax.models import create_model, csnln, san
+from sr_jax.models import create_model, csnln
+from sr_jax.ops import attention
 from sr_jax.ops.target import compiler_options
 
 # network, hyper-parameters, sides of the LR image; up to the last column ours is also run.
@@ -76,13 +77,8 @@ def compiled(name: str, hyperparameters: dict, side: int, dense: bool) -> tuple[
     images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 24, 24, 3)))
     if dense:
-        patches = [
-            mock.patch.object(csnln, "non_local_attention", dense_non_local),
-            mock.patch.object(csnln, "cross_scale_attention", dense_cross_scale),
-            mock.patch.object(san, "non_local_attention", dense_non_local),
-        ]
-        for patch in patches:
-            patch.start()
+        mock.patch.object(attention, "non_local_attention", dense_non_local).start()
+        mock.patch.object(csnln, "cross_scale_attention", dense_cross_scale).start()
     forward = jax.jit(model.apply, compiler_options=compiler_options())
     program = forward.lower(variables, images).compile()
     mock.patch.stopall()
