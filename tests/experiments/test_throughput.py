@@ -49,30 +49,15 @@ def made_up(cell: Cell, **medians: float) -> dict[str, Any]:
 
 def test_every_network_has_its_rows() -> None:
     """The nine in both tasks, all sizes; bfloat16 where there is an accelerator."""
-    assert list(NINE) == [
-        "srcnn",
-        "vdsr",
-        "srresnet",
-        "srgan",
-        "edsr",
-        "mdsr",
-        "rcan",
-        "san",
-        "csnln",
-    ]
+    assert " ".join(NINE) == "srcnn vdsr srresnet srgan edsr mdsr rcan san csnln"
     rows = list(cells(list(NETWORKS), quick=False, accelerator=False))
     assert len(rows) == 7 * len(NETWORKS)
     assert {cell.dtype for cell in rows} == {"float32"}
     assert [cell.model for cell in rows[: len(NETWORKS)]] == list(NETWORKS)  # all, before the rest
     rcan = [cell for cell in rows if cell.model == "rcan"]
     sizes = [(cell.size, cell.batch) for cell in rcan if cell.task == "inference"]
-    assert sizes == [
-        ((48, 48), 1),
-        ((128, 128), 1),
-        ((48, 48), 16),
-        ((256, 256), 1),
-        ((480, 640), 1),
-    ]
+    squares = [((48, 48), 1), ((128, 128), 1), ((48, 48), 16), ((256, 256), 1)]
+    assert sizes == [*squares, ((480, 640), 1)]
     steps = [(cell.size, cell.batch) for cell in rcan if cell.task == "train"]
     assert steps == [((48, 48), 16), ((48, 48), 1)]
     assert len(list(cells(list(NINE), quick=True, accelerator=True))) == 2 * 2 * 9
@@ -152,12 +137,27 @@ def test_ratio_is_the_best_median_of_pytorch_over_ours() -> None:
     assert made_up(cell, official_eager=8.0)["ratio"] is None
 
 
+def row_of(
+    cell: Cell, limits: row.Limits, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The row on a machine of 1 GFLOP/s; contenders are made up, and named in `built`."""
+    monkeypatch.setattr(row, "prepare_sides", lambda _: None)
+    return row.measure(
+        cell,
+        limits,
+        best={"jax": 1e9, "pytorch": 1e9},
+        make=lambda _, name, *__: built.append(name) or contender(1.0),
+    )
+
+
 def test_what_takes_too_long_is_estimated_and_stays_in_the_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is run; operations and bytes of both sides are in the row."""
-    monkeypatch.setattr(row, "peaks", lambda *_, **__: {"jax": 1e9, "pytorch": 1e9})
-    found = row.measure(Cell("srcnn", "inference", (48, 144), 2), row.Limits(1, 1, seconds=0.01))
+    built: list[str] = []
+    cell, limits = Cell("srcnn", "inference", (48, 144), 2), row.Limits(1, 1, seconds=0.01)
+    found = row_of(cell, limits, built, monkeypatch)
+    assert not built
     pixels = 96 * 288
     flops = 2 * 2 * 8032 * pixels  # images, weights times pixels of the interpolated image
     assert found["flops"] == {"ours": flops, "plain": flops}
@@ -171,12 +171,8 @@ def test_what_takes_too_long_is_estimated_and_stays_in_the_row(
 
 def test_small_images_are_timed_whatever_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inference up to 128x128; a training step of that size is not."""
-    monkeypatch.setattr(row, "peaks", lambda *_, **__: {"jax": 1e9, "pytorch": 1e9})
-    monkeypatch.setattr(row, "prepare_sides", lambda _: None)
-    monkeypatch.setattr(row, "build", lambda *_: contender(1.0))
-    limits = row.Limits(0, 1, seconds=0.01)
-    found = row.measure(Cell("srcnn", "inference", (128, 128), 1), limits)
-    assert found["ratio"] > 0
+    cell, limits = Cell("srcnn", "inference", (128, 128), 1), row.Limits(0, 1, seconds=0.01)
+    assert row_of(cell, limits, [], monkeypatch)["ratio"] > 0
     assert not Cell("srcnn", "train", (33, 33), 1).always
 
 
@@ -201,11 +197,8 @@ def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch
     assert official.peak_bytes > 4 * 256**4 > 10 * same.peak_bytes  # the centring matrix
     assert 0.9 < same.flops / ours.flops(cell) < 1.1
     built: list[str] = []
-    monkeypatch.setattr(row, "peaks", lambda *_, **__: {"jax": 1e15, "pytorch": 1e15})
-    monkeypatch.setattr(row, "prepare_sides", lambda _: None)
-    monkeypatch.setattr(row, "build", lambda _, name, *__: built.append(name) or contender(1.0))
     limits = row.Limits(0, 1, bytes=(official.peak_bytes + same.peak_bytes) / 2)
-    found = row.measure(cell, limits)
+    found = row_of(cell, limits, built, monkeypatch)
     assert built == ["ours", "pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
     assert {e["status"] for e in found["official"].values()} == {
         f"not run: estimated {official.flops / 1e9:,.1f} GFLOP and "
@@ -239,7 +232,9 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     return replace
 
 
-def test_a_run_goes_on_row_by_row(ask: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_run_goes_on_row_by_row_and_names_the_commit_of_each(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     output = tmp_path / "rows.json"
     before = ask(fails_at=3)
     with pytest.raises(KeyboardInterrupt):
@@ -248,11 +243,14 @@ def test_a_run_goes_on_row_by_row(ask: Callable[..., Any], tmp_path: Path) -> No
     after = ask()
     program.main(output, quick=True, only=["srcnn", "vdsr"])
     assert [cell["model"] for cell in after] == ["vdsr"]
-    program.main(output, quick=True, only=["edsr"])
+    monkeypatch.setattr(program, "commit", lambda: "def")
+    program.main(output, quick=True, only=["srcnn"], fresh=True)
     found = json.loads(output.read_text())
-    assert len(found["rows"]) == 6
+    assert len(found["rows"]) == 4
     assert found["conditions"]["jax"] == "1.0"
+    assert {row["model"]: row["commit"] for row in found["rows"]} == {"srcnn": "def", "vdsr": "abc"}
     assert found["rows"][0]["pytorch"]["eager"]["peak_bytes"] == 10**8
+    assert "commit def (srcnn); commit abc (vdsr)." in output.with_suffix(".md").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "rows-memory.png",
         "rows-ratio.png",
@@ -279,20 +277,6 @@ def test_other_conditions_are_refused(
         program.main(output, quick=True, only=["vdsr"])
     with pytest.raises(ValueError, match=r"unknown network esrgan; known are srcnn"):
         program.main(output, only=["esrgan"])
-
-
-def test_rows_of_several_commits_are_kept_and_named(
-    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    output = tmp_path / "rows.json"
-    ask()
-    program.main(output, quick=True, only=["srcnn", "vdsr"])
-    monkeypatch.setattr(program, "commit", lambda: "def")
-    program.main(output, quick=True, only=["srcnn"], fresh=True)
-    program.main(output, quick=True, only=["vdsr"])
-    commits = {row["model"]: row["commit"] for row in json.loads(output.read_text())["rows"]}
-    assert commits == {"srcnn": "def", "vdsr": "abc"}
-    assert "commit def (srcnn); commit abc (vdsr)." in output.with_suffix(".md").read_text()
 
 
 def test_the_smaller_training_step_stands_in_for_one_that_was_not_run(

@@ -55,7 +55,7 @@ GOLDENS = [
     ("srgan_disc", "srgan_discriminator", {}),
     ("edsr_baseline_x2", "edsr_baseline", {}),
     pytest.param("edsr_full_x4", "edsr", {"scale": 4}, marks=slow),
-    ("mdsr_full_x2", "mdsr", {}),
+    pytest.param("mdsr_full_x2", "mdsr", {}, marks=slow),
     pytest.param("rcan_x4", "rcan", {"scale": 4}, marks=slow),
     pytest.param("san_x4", "san", {"scale": 4}, marks=slow),
     pytest.param("csnln_x2", "csnln", {}, marks=slow),
@@ -91,41 +91,19 @@ def test_golden_of_training_mode(golden: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "hyperparameters", "expected"),
     [
-        ("srcnn_915", {}, 8_129),
-        ("srcnn_915", {"n_colors": 3}, 20_099),
-        ("srcnn_935", {}, 24_513),
         ("srcnn_955", {}, 57_281),
-        ("srcnn_955", {"n_colors": 3}, 69_251),
         ("vdsr", {}, 665_921),
-        ("vdsr", {"n_colors": 3}, 668_227),
-        ("vdsr_nobias", {}, 664_704),
-        ("srresnet", {"scale": 2}, 1_399_637),
-        ("srresnet", {"scale": 3}, 1_584_277),
         ("srresnet", {"scale": 4}, 1_547_350),
-        ("srresnet", {"scale": 8}, 1_695_063),
         ("srgan_discriminator", {}, 23_563_649),
-        ("edsr_baseline", {"scale": 2}, 1_369_859),
-        ("edsr_baseline", {"scale": 3}, 1_554_499),
-        ("edsr_baseline", {"scale": 4}, 1_517_571),
         ("edsr", {"scale": 2}, 40_729_603),
-        ("edsr", {"scale": 3}, 43_680_003),
-        ("edsr", {"scale": 4}, 43_089_923),
         ("mdsr", {}, 7_953_987),
-        ("mdsr_baseline", {}, 3_227_203),
-        ("rcan", {"scale": 2}, 15_444_643),
         ("rcan", {"scale": 3}, 15_629_283),
-        ("rcan", {"scale": 4}, 15_592_355),
-        ("rcan", {"scale": 8}, 15_740_067),
         ("san", {"scale": 2}, 15_712_776),
-        ("san", {"scale": 3}, 15_897_416),
-        ("san", {"scale": 4}, 15_860_488),
-        ("san", {"scale": 8}, 16_008_200),
         ("csnln", {"scale": 2}, 3_061_265),
-        ("csnln", {"scale": 3}, 6_010_385),
-        ("csnln", {"scale": 4}, 6_568_603),
     ],
 )
 def test_parameter_count(name: str, hyperparameters: dict[str, Any], expected: int) -> None:
+    """Those of the papers' sizes that are trained: mean shifts are not."""
     with torch.device("meta"):  # shapes only
         twin = create_twin(name, **hyperparameters)
     assert sum(p.numel() for p in twin.parameters() if p.requires_grad) == expected
@@ -143,7 +121,6 @@ GROUPS = {"n_resgroups": 2, "n_resblocks": 2}
 QUICK: list[tuple[str, dict[str, Any], tuple[int, int], int | None]] = [
     ("srcnn_915", {}, (13, 10), None),
     ("vdsr", {"depth": 4, "n_colors": 3, "rgb_range": 255.0}, (9, 12), None),
-    ("vdsr_nobias", {"depth": 5}, (12, 9), None),
     ("srresnet", {**SMALL, "scale": 3}, (7, 9), None),
     ("srgan_discriminator", {"n_feats": 8, "image_size": 32}, (32, 32), None),
     ("edsr", {**SMALL, "scale": 4, "res_scale": 1.0}, (7, 10), None),
@@ -153,8 +130,7 @@ QUICK: list[tuple[str, dict[str, Any], tuple[int, int], int | None]] = [
 THOROUGH = [
     ("srcnn_915", {"n_colors": 3}, (13, 10), None),
     ("srcnn_935", {}, (9, 14), None),
-    ("srcnn_955", {"n_colors": 3}, (11, 11), None),
-    ("vdsr", {"depth": 5}, (9, 12), None),
+    ("vdsr_nobias", {"depth": 5}, (12, 9), None),
     *(("srresnet", {**SMALL, "scale": scale}, (7, 9), None) for scale in (2, 4, 8)),
     *(("edsr", {**SMALL, "scale": s, "res_scale": 1.0}, (7, 10), None) for s in (2, 3)),
     ("edsr", {"n_resblocks": 1, "scale": 2}, (5, 7), None),
@@ -203,14 +179,14 @@ def test_blocked_attention_equals_the_dense_twin(
 
 
 @pytest.mark.parametrize(
-    ("name", "hyperparameters", "size"),
+    ("name", "hyperparameters", "size", "max_scores"),
     [
-        ("san", {**GROUPS, "n_feats": 16, "reduction": 4}, (14, 11)),
-        ("csnln", {"depth": 2, "n_feats": 16}, (22, 18)),
-        ("csnln", {"depth": 1, "n_feats": 16, "scale": 3}, (9, 18)),
+        ("san", {**GROUPS, "n_feats": 16, "reduction": 4}, (14, 11), 2**22),
+        ("san", {**GROUPS, "n_feats": 16, "reduction": 4}, (14, 11), 500),
+        ("csnln", {"depth": 2, "n_feats": 16}, (22, 18), 20_000),
+        ("csnln", {"depth": 1, "n_feats": 16, "scale": 3}, (9, 18), 2**22),
     ],
 )
-@pytest.mark.parametrize("max_scores", [2**22, 20_000])
 def test_same_algorithm_equals_the_official_one(
     one_thread: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -244,12 +220,13 @@ def test_same_algorithm_equals_the_official_one(
         assert float((gradient - expected_grads[key]).norm()) < 1e-10 * total, key
 
 
+@slow
 @pytest.mark.parametrize(
     ("name", "tap", "fields"),
     [
         ("vgg19", 7, {"tap": "conv2_2", "after_relu": False}),
-        pytest.param("vgg19", 35, {}, marks=slow),
-        pytest.param("vgg16", 29, {}, marks=slow),
+        ("vgg19", 35, {}),
+        ("vgg16", 29, {}),
     ],
 )
 def test_vgg_equals_the_twin(name: str, tap: int, fields: dict[str, Any]) -> None:
@@ -263,7 +240,7 @@ def test_vgg_equals_the_twin(name: str, tap: int, fields: dict[str, Any]) -> Non
     ("name", "hyperparameters", "size"),
     [
         ("srresnet", {**SMALL, "scale": 2}, (5, 6)),
-        ("srgan_discriminator", {"n_feats": 8, "image_size": 32}, (32, 32)),
+        pytest.param("srgan_discriminator", {"n_feats": 8, "image_size": 32}, (32, 32), marks=slow),
     ],
 )
 def test_training_mode_equals_the_twin(
