@@ -22,7 +22,7 @@ from sr_jax import weights
 from sr_jax.commands.upscale import upscale
 from sr_jax.data.sources import load
 from sr_jax.imaging.files import from_float, list_images, read_image, to_float, write_image
-from sr_jax.inference.network import compiled
+from sr_jax.inference.program import jitted
 from sr_jax.models import Variables, create_model, forward
 
 METHODS = {
@@ -67,7 +67,7 @@ def plain_loop(model: Path, images: Path, output: Path) -> None:
 def one_run(method: str, model: Path, images: Path, output: Path) -> dict[str, float]:
     """Runs one method in this process."""
     network, _ = weights.load(model)
-    forward_pass = compiled(network, network.scale, "float32", 1).__name__
+    forward_pass = jitted(network, network.scale, "float32", 1).__name__
     found = []
 
     def listen(event: str, seconds: float, fun_name: str = "", **_: Any) -> None:
