@@ -308,7 +308,7 @@ def test_lpips_refusals(random_package):
 @pytest.mark.parametrize(("tap", "index"), [("conv2_2", 8), ("conv5_3", 29)])
 def test_real_features_equal_torch(tap, index):
     torch = pytest.importorskip("torch")
-    from experiments.throughput.twins.vgg import VGG as Twin
+    from experiments.twins.vgg import VGG as Twin
 
     model, variables = load_vgg()
     twin = Twin(16, tap=index)

@@ -28,8 +28,8 @@ from sr_jax.training.steps import Batch, Metrics, compile_step, make_train_step
 
 torch = pytest.importorskip("torch")
 
-from experiments.throughput.twins import create_twin  # noqa: E402, it imports torch
-from experiments.throughput.twins.weights import (  # noqa: E402, it imports torch
+from experiments.twins import create_twin  # noqa: E402, it imports torch
+from experiments.twins.weights import (  # noqa: E402, it imports torch
     numpy_state,
     randomise,
 )
