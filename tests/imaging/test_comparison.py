@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sr_jax.imaging.comparison import Comparison, write_comparison
 from sr_jax.imaging.files import read_image
-from sr_jax.inference.comparison import Comparison, write_comparison
 
 
 def panels(height, width):
