@@ -87,12 +87,14 @@ def direct_sums(x, kernel, cotangent, padding):
     height, width = cotangent.shape[1:3]
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     value, grad_x, grad_kernel = (np.zeros_like(a) for a in (cotangent, x, kernel))
+    flat = cotangent.reshape(-1, cotangent.shape[-1])
     for i in range(3):
         for j in range(3):
             seen = slice(None), slice(i, i + height), slice(j, j + width)
-            value += x[seen] @ kernel[i, j]
-            grad_x[seen] += cotangent @ kernel[i, j].T
-            grad_kernel[i, j] = np.tensordot(x[seen], cotangent, ((0, 1, 2), (0, 1, 2)))
+            pixels = x[seen].reshape(-1, x.shape[-1])
+            value += (pixels @ kernel[i, j]).reshape(value.shape)
+            grad_x[seen] += (flat @ kernel[i, j].T).reshape(x[seen].shape)
+            grad_kernel[i, j] = pixels.T @ flat
     inside = slice(padding, -padding or None)
     return value, grad_x[:, inside, inside], grad_kernel
 
