@@ -139,4 +139,4 @@ def test_the_program_does_not_grow_with_depth(name):
         return len(jax.jit(jax.grad(loss, allow_int=True)).lower(variable_shapes(model)).as_text())
 
     shallow, deep = map(length, depths)
-    assert deep < 1.02 * shallow
+    assert deep < (1.02 if name == "san" else 1.01) * shallow
