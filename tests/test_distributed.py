@@ -50,7 +50,9 @@ def single(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("layout", LAYOUTS[1:])
+@pytest.mark.parametrize(
+    "layout", ["2x2", *(pytest.param(layout, marks=pytest.mark.slow) for layout in LAYOUTS[1:])]
+)
 def test_losses_and_scores_of_one_device(layout, single, tmp_path):
     """float32: the sums over the batch have another order, 1e-5 relative over 20 steps.
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import filled
 
 from sr_jax import weights
 from sr_jax.data.degradation import downscale
@@ -29,7 +30,7 @@ needs_weights = pytest.mark.skipif(
 )
 
 
-def random_variables(model):
+def he_variables(model):
     """He et al.'s weights, so that features neither vanish nor explode, and random biases."""
     rng = np.random.default_rng(0)
 
@@ -41,17 +42,8 @@ def random_variables(model):
 
 
 @pytest.fixture(scope="module")
-def random_vgg(tmp_path_factory):
-    """`random_vgg("vgg16")`: (weights file, variables) of random numbers, made once."""
-
-    @functools.cache
-    def make(name):
-        model = create_model(name)
-        path = tmp_path_factory.mktemp("vgg") / f"{name}.safetensors"
-        weights.save(path, model, variables := random_variables(model))
-        return path, variables
-
-    return make
+def vgg16_variables():
+    return he_variables(create_model("vgg16"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +51,7 @@ def small(tmp_path_factory):
     """A weights file of a VGG of few layers, conv2_2 among them, and its variables."""
     model = VGG(convs_per_block=(1, 2, 1))
     path = tmp_path_factory.mktemp("small") / "small.safetensors"
-    weights.save(path, model, variables := random_variables(model))
+    weights.save(path, model, variables := he_variables(model))
     return path, variables
 
 
@@ -69,19 +61,21 @@ def image_pair(*shape, dtype=np.float32):
 
 
 @pytest.mark.parametrize(
-    ("network", "name", "tap"),
+    ("name", "convs_per_block", "tap"),
     [
-        ("vgg19", "vgg22", "conv2_2"),
-        ("vgg19", "vgg54", "conv5_4"),
-        ("vgg16", "vgg54", "conv5_3"),
+        ("vgg22", (1, 2, 1), "conv2_2"),
+        ("vgg54", (1, 1, 1, 1, 4), "conv5_4"),  # as VGG-19 ends
+        ("vgg54", (1, 1, 1, 1, 3), "conv5_3"),  # as VGG-16 ends
     ],
 )
-def test_feature_loss_is_the_papers_equation(random_vgg, network, name, tap):
-    path, variables = random_vgg(network)
+def test_feature_loss_is_the_papers_equation(name, convs_per_block, tap, tmp_path):
+    model = VGG(convs_per_block=convs_per_block)
+    path = tmp_path / "vgg.safetensors"
+    weights.save(path, model, variables := he_variables(model))
     with jax.enable_x64(True):
         prediction, target = image_pair(2, 33, 18, dtype=np.float64)
         loss = jax.jit(feature_loss(name, PAPER, path))(prediction, target)
-        model = create_model(network, tap=tap, after_relu=True)
+        model = model.clone(tap=tap, after_relu=True)
         first, second = (np.asarray(forward(model, variables, x)) for x in (prediction, target))
         assert loss.dtype == np.float64
         assert loss.shape == ()
@@ -152,16 +146,14 @@ def test_refusals(small, tmp_path):
     with pytest.raises(ValueError, match="no weights file"):
         load_vgg(tmp_path / "none.safetensors")
     model = create_model("srcnn_915", scale=2)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    weights.save(tmp_path / "srcnn.safetensors", model, variables)
+    weights.save(tmp_path / "srcnn.safetensors", model, filled(model))
     with pytest.raises(ValueError, match=r"srcnn.safetensors holds a network srcnn_915; .*vgg19"):
         load_vgg(tmp_path / "srcnn.safetensors")
 
 
-def test_tap_of_a_weights_file_does_not_matter(random_vgg, tmp_path):
-    _, variables = random_vgg("vgg16")
+def test_tap_of_a_weights_file_does_not_matter(vgg16_variables, tmp_path):
     path = tmp_path / "tapped.safetensors"
-    weights.save(path, create_model("vgg16", tap="conv1_1", after_relu=False), variables)
+    weights.save(path, create_model("vgg16", tap="conv1_1", after_relu=False), vgg16_variables)
     model, _ = load_vgg(path)
     assert model == create_model("vgg16")
 
@@ -246,9 +238,9 @@ def test_pickles_of_old_and_new_numpy_are_read(module):
 
 
 @pytest.fixture
-def random_package(package, monkeypatch, random_vgg):
+def random_package(package, monkeypatch, vgg16_variables):
     """The package with random weights; returns (variables, heads)."""
-    _, variables = random_vgg("vgg16")
+    variables = vgg16_variables
     layers = [f"conv{b}_{i}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
     tree = {"VGG16_0": {}}
     for i, layer in enumerate(layers):
@@ -308,7 +300,7 @@ def test_lpips_refusals(random_package):
 @pytest.mark.parametrize(("tap", "index"), [("conv2_2", 8), ("conv5_3", 29)])
 def test_real_features_equal_torch(tap, index):
     torch = pytest.importorskip("torch")
-    from experiments.throughput.twins.vgg import VGG as Twin
+    from experiments.twins.vgg import VGG as Twin
 
     model, variables = load_vgg()
     twin = Twin(16, tap=index)

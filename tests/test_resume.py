@@ -13,7 +13,7 @@ from processes import Run, assert_same_parameters, scalars, steps, train
 from configs import edsr
 from sr_jax.recipe import read_schedule
 
-STEPS = 200
+STEPS = 120
 DECAYS = tuple(range(5, STEPS, 15))
 EDSR = (
     f"--config.train.steps={STEPS}",
@@ -43,10 +43,10 @@ def half_written(workdir: Path) -> bool:
     return any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
 
-def kill_and_resume(
+def kill_often(
     workdir: Path, *arguments: str, network: str, kills: int, from_start: int, seed: int
 ) -> int:
-    """Trains in lives that a `kill -9` ends, and a last one that comes to the end.
+    """Trains in lives that a `kill -9` ends.
 
     Args:
         workdir: of the training.
@@ -79,72 +79,63 @@ def kill_and_resume(
         assert not (workdir / "weights.safetensors").exists()
         assert steps(workdir)[-1:] >= before  # no checkpoint was lost
         torn += half_written(workdir)
-    reached = steps(workdir)[-1]
-    output = Run(workdir, *arguments, network=network).finish()
-    assert f"resuming at step {reached} of" in output
-    assert not half_written(workdir)
-    assert not (workdir / "checkpoints-unreadable").exists()
     return torn
-
-
-def test_killed_and_resumed_equals_uninterrupted(uninterrupted, tmp_path):
-    """Bit-equal: batches depend on seed and step alone, and the checkpoint holds everything."""
-    kill_and_resume(
-        tmp_path / "run",
-        *EDSR,
-        "--config.train.checkpoint_every=2",
-        network="edsr",
-        kills=2,
-        from_start=0,
-        seed=1,
-    )
-    assert_same_parameters(tmp_path / "run", uninterrupted)
-    assert_learning_rates(tmp_path / "run")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", ["edsr", "mdsr", "srgan"])
-def test_killed_20_times_equals_uninterrupted(network, tmp_path, record_property):
-    """Bit-equal, for one network, for branches that take turns, and for two networks at once."""
-    arguments = (f"--config.train.steps={STEPS}", "--config.train.log_every=50")
-    train(tmp_path / "whole", *arguments, "--config.train.checkpoint_every=100", network=network)
-    torn = kill_and_resume(
-        tmp_path / "run",
-        *arguments,
-        "--config.train.checkpoint_every=2",
-        network=network,
-        kills=20,
-        from_start=6,
-        seed=7,
-    )
-    record_property("half-written checkpoints", torn)
-    print(f"{network}: {torn} of 20 kills left a half-written checkpoint")
-    assert torn > 0
-    assert_same_parameters(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
-def test_signal_saves_the_step_that_was_reached(number, code, uninterrupted, tmp_path):
-    """Then bit-equal, learning rates included, without the compiled programs of other processes."""
+def test_killed_and_signalled_equals_uninterrupted(number, code, uninterrupted, tmp_path):
+    """Three lives: killed, stopped by a signal at the step that it had reached, and the last one.
+
+    Bit-equal, learning rates included, without the compiled programs of other processes in the
+    end: batches depend on seed and step alone, and a checkpoint holds everything.
+    """
     workdir = tmp_path / "run"
-    stopped = Run(workdir, *EDSR, cached=False)
-    stopped.wait_for(lambda: "[10] " in stopped.output)
+    frequent = "--config.train.checkpoint_every=2"
+    kill_often(workdir, *EDSR, frequent, network="edsr", kills=1, from_start=0, seed=1)
+    saved = steps(workdir)[-1]
+
+    seen = len(scalars(workdir, "train/loss")) + 3
+    stopped = Run(workdir, *EDSR)
+    stopped.wait_for(lambda: f"[{seen}] " in stopped.output)
     stopped.process.send_signal(number)
     output = stopped.finish(code)
+    assert f"resuming at step {saved} of" in output
     assert "Traceback" not in output
     told = re.search(rf"signal {int(number)}: saved step (\d+); the same command goes on", output)
     assert told, output
     reached = int(told[1])
-    assert 10 <= reached < STEPS
+    assert seen <= reached < STEPS
     assert steps(workdir)[-1] == reached
     assert len(scalars(workdir, "train/loss")) == reached  # nothing after the signal
     assert not (workdir / "weights.safetensors").exists()
 
     assert f"resuming at step {reached} of" in Run(workdir, *EDSR, cached=False).finish()
+    assert not half_written(workdir)
+    assert not (workdir / "checkpoints-unreadable").exists()
     assert_same_parameters(workdir, uninterrupted)
     assert_learning_rates(workdir)
     for name in ("train/loss", "train/learning_rate"):
         assert scalars(workdir, name) == scalars(uninterrupted, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["edsr", "mdsr", "srgan"])
+def test_killed_20_times_equals_uninterrupted(network, tmp_path, record_property):
+    """Bit-equal, for one network, for branches that take turns, and for two networks at once."""
+    arguments = ("--config.train.steps=200", "--config.train.log_every=50")
+    train(tmp_path / "whole", *arguments, "--config.train.checkpoint_every=100", network=network)
+    arguments += ("--config.train.checkpoint_every=2",)
+    workdir = tmp_path / "run"
+    torn = kill_often(workdir, *arguments, network=network, kills=20, from_start=6, seed=7)
+    reached = steps(workdir)[-1]
+    output = Run(workdir, *arguments, network=network).finish()
+    assert f"resuming at step {reached} of" in output
+    assert not half_written(workdir)
+    assert not (workdir / "checkpoints-unreadable").exists()
+    record_property("half-written checkpoints", torn)
+    print(f"{network}: {torn} of 20 kills left a half-written checkpoint")
+    assert torn > 0
+    assert_same_parameters(workdir, tmp_path / "whole")

@@ -20,7 +20,7 @@ import typer
 from experiments.gpu import card, correctness, speed, training
 from experiments.gpu.report import write_report
 from experiments.gpu.stages import Results, Runner, Stage
-from experiments.programs.compile import commit
+from experiments.harness import commit
 
 # Beside PyTorch on one card XLA must not take all of its memory.
 MEASURED = ("card", "correctness", "speed")  # what a later run need not do again; trainings go on

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.gpu.serving import serve
-from experiments.throughput.timing import interleave
+from experiments.harness import interleave
 
 ITEMS = ("card", "matmul bfloat16", "matmul tf32", "matmul float32", "copy")
 PACKAGES = ("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "orbax-checkpoint", "numpy")

@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
-from experiments.programs.compile import commit
+from experiments.harness import commit
 from sr_jax.imaging.files import list_images
 
 

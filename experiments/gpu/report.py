@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.programs.report import table
+from experiments.harness import table
 from experiments.throughput.networks import FORMATS
 
 

@@ -41,7 +41,7 @@ def items(small: bool) -> list[str]:
 
 
 def measure(item: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A row of experiments/throughput, without its samples, and the memory of both sides."""
+    """A row of experiments/throughput, and the memory of both sides."""
     import torch
 
     from experiments.throughput.networks import Cell
@@ -56,7 +56,6 @@ def measure(item: str, options: dict[str, Any]) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     limits = Limits(options["budget"], options["compile_limit"])
     row = measure_row(cell, limits, best=ceilings(dtype))
-    row = _without_samples(row)
     row["pytorch_peak_bytes"] = torch.cuda.max_memory_allocated() if on_card else 0
     return row
 
@@ -69,12 +68,6 @@ def ceilings(dtype: str) -> dict[str, float]:
     from experiments.throughput.timing import peaks
 
     return peaks(dtype, accelerator=jax.default_backend() != "cpu")
-
-
-def _without_samples(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: _without_samples(each) for key, each in value.items() if key != "samples"}
 
 
 def _cell(network: str, task: str, dtype: str, small: bool, cell: Any) -> Any:

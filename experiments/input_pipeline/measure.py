@@ -11,7 +11,6 @@ parts are measured by themselves too: "plans" in the calling thread, and "cuttin
 
 import importlib
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy as np
 import typer
 from jax.sharding import Mesh
 
+from experiments import harness
 from sr_jax.data import pipeline, resident
 from sr_jax.data.patches import PatchSampler, network_pair, symmetry
 from sr_jax.mesh import make_mesh
@@ -202,21 +202,20 @@ def main(
     rounds: Annotated[int, typer.Option(help="Measurements of each pipeline.")] = 3,
 ) -> None:
     """Prints a table in Markdown: patches a second, median (min to max)."""
-    lines = [
-        f"| recipe | patch | {' | '.join(COLUMNS)} | 2 ms steps need |",
-        f"|{'---|' * (len(COLUMNS) + 3)}",
-    ]
+    lines = []
     for recipe in RECIPES:
         sampler, deliver = contenders(recipe)
         check_equal_work(sampler, deliver)
         found = rates(deliver, sampler.batch_size, seconds, rounds)
         cells = [
-            f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
-            for values in map(found.__getitem__, COLUMNS)
+            "{median:.0f} ({min:.0f} to {max:.0f})".format(**harness.summary(found[name]))
+            for name in COLUMNS
         ]
         need = sampler.batch_size / FAST_STEP
-        lines.append(f"| {recipe} | {sampler.patch_size} | {' | '.join(cells)} | {need:.0f} |")
-    print("\n".join(lines))
+        lines.append([recipe, sampler.patch_size, *cells, f"{need:.0f}"])
+    head = ["recipe", "patch", *COLUMNS, "2 ms steps need"]
+    print("\n".join(harness.table(head, lines)))
+    print(f"\n{harness.environment()}")
 
 
 if __name__ == "__main__":

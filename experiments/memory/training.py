@@ -1,6 +1,6 @@
 """Memory of the training step, with and without rematerialisation (`train.remat`).
 
-    python -m experiments.memory.training --output experiments/memory/results/training
+    python -m experiments.memory.training --output experiments/memory/results
 
 The step of every recipe whose network repeats blocks, at the paper's patch and batch in one part,
 as the training loop compiles it: XLA's figure for the program's temporary memory. The times are
@@ -8,8 +8,6 @@ those of a batch of one, both programs in turns.
 """
 
 import importlib
-import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,10 +16,9 @@ import jax
 import jax.numpy as jnp
 import typer
 
-from experiments.environment import environment
-from experiments.memory.measure import MEGABYTE
+from experiments import harness
+from experiments.harness import MEGABYTE
 from experiments.scaling.measure import compiled_step
-from experiments.throughput.timing import interleave
 
 RECIPES = ("vdsr", "srresnet", "edsr", "mdsr", "rcan", "san", "csnln")
 
@@ -58,37 +55,34 @@ def measure(recipe: str, budget: float) -> dict[str, Any]:
         row[column] = program.memory_analysis().temp_size_in_bytes / MEGABYTE
         runs[column] = one_image(recipe, remat)
         runs[column]()
-    samples = interleave(runs, budget)
-    seconds = {name: statistics.median(times) for name, times in samples.items()}
-    return row | {"slower": seconds["computed again"] / seconds["kept"]}
+    samples = harness.interleave(runs, budget)
+    seconds = {name: harness.summary(times) for name, times in samples.items()}
+    slower = seconds["computed again"]["median"] / seconds["kept"]["median"]
+    return row | {"seconds": seconds, "slower": slower}
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    output: Annotated[Path, typer.Option(help="Folder for training.json and .md.")],
     budget: Annotated[float, typer.Option(help="Seconds of timing for each row.")] = 10.0,
 ) -> None:
     """Measures all recipes; rows that exist are kept, so that a run can be resumed."""
-    output.mkdir(parents=True, exist_ok=True)
-    store = output / "rows.json"
-    rows = json.loads(store.read_text()) if store.exists() else []
+    rows = harness.Rows(output, table, "training")
     for recipe in RECIPES:
-        if any(row["recipe"] == recipe for row in rows):
-            continue
-        rows.append(measure(recipe, budget) | {"environment": environment()})
-        store.write_text(json.dumps(rows, indent=2) + "\n")
-        print(rows[-1], flush=True)
-    lines = [
-        "| recipe | batch | temporaries, MB | with train.remat, MB | factor | its time, of 1 |",
-        "|---|---|---|---|---|---|",
-    ]
+        if rows.missing({"recipe": recipe}):
+            rows.add(measure(recipe, budget))
+    rows.write_table()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    head = ["recipe", "batch", "temporaries, MB", "with train.remat, MB", "factor"]
+    head += ["its time, of 1"]
+    lines = []
     for row in rows:
         kept, again = row["kept"], row["computed again"]
-        lines.append(
-            f"| {row['recipe']} | {row['batch']} | {kept:.0f} | {again:.0f} | {kept / again:.1f} | "
-            f"{row['slower']:.2f} |"
-        )
-    places = sorted({row["environment"] for row in rows})
-    (output / "table.md").write_text("\n".join([*lines, "", *places]) + "\n")
+        cells = [row["recipe"], row["batch"], f"{kept:.0f}", f"{again:.0f}"]
+        lines.append([*cells, f"{kept / again:.1f}", f"{row['slower']:.2f}"])
+    return "\n".join(harness.table(head, lines))
 
 
 if __name__ == "__main__":

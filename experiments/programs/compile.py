@@ -3,8 +3,6 @@
 import functools
 import json
 import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from configs import csnln, edsr, mdsr, rcan, san, srcnn, srgan, srresnet, vdsr
+from experiments.harness import commit
 from experiments.programs.hlo import count, parse
 from sr_jax.models import create_model, example_images, forward, multiply_adds
 from sr_jax.ops.devices import BATCH_AXIS
@@ -207,17 +206,6 @@ def row(name: str, task: str, dtype: str, form: str, platform: str, chips: int) 
         "commit": commit(),
         "text": text,
     }
-
-
-def commit() -> str:
-    """The commit of the checkout, with a + where files differ from it."""
-    run = functools.partial(
-        subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    if not shutil.which("git"):
-        return "unknown"
-    head = run(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
-    return head + ("+" if run(["git", "status", "--porcelain", "-uno"]).stdout.strip() else "")
 
 
 def main(

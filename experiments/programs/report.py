@@ -1,8 +1,10 @@
 """The tables of experiments/programs, from its rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from experiments.harness import table
 
 ORDER = (
     ["srcnn", "vdsr", "srresnet", "srgan", "edsr_baseline", "edsr", "mdsr", "rcan", "san", "csnln"],
@@ -66,12 +68,6 @@ def write_report(rows: Sequence[dict[str, Any]], platform: str, path: Path) -> N
     part = path.with_suffix(".part")
     part.write_text("\n".join(lines) + "\n")
     part.rename(path)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """The lines of a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
 def _place(row: dict[str, Any]) -> tuple[int, int, int]:

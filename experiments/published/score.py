@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from experiments.environment import environment
+from experiments import harness
 from sr_jax.evaluation.published import published
 from sr_jax.imaging.color import rgb_to_luma
 from sr_jax.imaging.files import list_images, read_image, to_float
@@ -169,38 +169,41 @@ def _sr_jax(*arguments: str) -> None:
 def main(
     weights: Annotated[Path, typer.Option(help="Folder of the published weights.")],
     benchmarks: Annotated[Path, typer.Option(help="Folder that holds Set5, Set14 and B100.")],
-    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    output: Annotated[Path, typer.Option(help="Folder for rows.json and .md.")],
     only: Annotated[str, typer.Option(help="Files whose name contains this.")] = "",
 ) -> None:
-    """Scores all files and writes the table."""
-    where, rows = environment(), []
-    if only in "bicubic":
-        rows += score_selfexsr(benchmarks)
+    """Scores all files that have no rows yet, and writes the table."""
+    rows = harness.Rows(output, table)
+    again = "bicubic (SelfExSR)"
+    if only in again and rows.missing({"file": again}):
+        for row in score_selfexsr(benchmarks):
+            rows.add(row)
     for entry in TABLE:
-        if only not in entry.file:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            found = score(entry, weights, benchmarks, Path(folder))
-        print(entry.file, [f"{row['sr_jax']:.4f}" for row in found], flush=True)
-        rows += found
-    output.mkdir(parents=True, exist_ok=True)
-    content = {"environment": where, "rows": rows}
-    (output / "rows.json").write_text(json.dumps(content, indent=2) + "\n")
-    lines = [
-        "| file | set | scale | quantity | published | sr_jax | difference |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    failed = 0
+        quantities = {quantity for quantity, _ in entry.figures}
+        known = {row["quantity"] for row in rows.found if row["file"] == entry.file}
+        if only in entry.file and not quantities <= known:
+            with tempfile.TemporaryDirectory() as folder:
+                for row in score(entry, weights, benchmarks, Path(folder)):
+                    rows.add(row)
+    rows.write_table()
+    agreeing = sum(
+        abs(row["sr_jax"] - row["published"]) <= TOLERANCES[row["quantity"]] for row in rows.found
+    )
+    print(f"{agreeing} of {len(rows.found)} figures agree with the published ones")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    head = ["file", "set", "scale", "quantity", "published", "sr_jax", "difference"]
+    lines = []
     for row in rows:
         quantity, difference = row["quantity"], row["sr_jax"] - row["published"]
         digits = 2 if quantity == "psnr" else 4 if quantity == "ssim" else 3
         cells = [row["file"], row["dataset"], f"x{row['scale']}", quantity]
         cells.append(f"{row['published']:.{digits}f}")
         cells += [f"{row['sr_jax']:.{digits + 1}f}", f"{difference:+.{digits + 1}f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-        failed += abs(difference) > TOLERANCES[quantity]
-    (output / "table.md").write_text("\n".join([*lines, "", where]) + "\n")
-    print(f"{len(rows) - failed} of {len(rows)} figures agree with the published ones")
+        lines.append(cells)
+    return "\n".join(harness.table(head, lines))
 
 
 if __name__ == "__main__":

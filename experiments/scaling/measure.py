@@ -7,19 +7,26 @@ virtual devices of this machine's CPU. Nothing is trained.
 """
 
 import importlib
-import json
 import math
-import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from unittest import mock
 
+import jax
+import numpy as np
 import typer
+from ml_collections import ConfigDict
 
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
+from experiments import harness
+from sr_jax import train
+from sr_jax.mesh import split_rows
+from sr_jax.models import create_model
+from sr_jax.ops.devices import BATCH_AXIS
+from sr_jax.ops.target import compiler_options
+from sr_jax.recipe import read_config
+from sr_jax.training import steps
 
 DEVICES = (1, 2, 4, 8)
 # Config, arguments. The images are never read.
@@ -95,18 +102,8 @@ def communication(hlo: str) -> dict[str, int]:
     return {"bytes": 0, "calls": 0, "other_bytes": 0, **count(entry)}
 
 
-def compiled_step(config: "ConfigDict", devices: int = 1) -> tuple[Any, Any, dict[str, Any]]:
+def compiled_step(config: ConfigDict, devices: int = 1) -> tuple[Any, Any, dict[str, Any]]:
     """A recipe's step as the training loop compiles it, a state, and the shapes of a batch."""
-    import jax
-    import numpy as np
-
-    from sr_jax import train
-    from sr_jax.mesh import split_rows
-    from sr_jax.ops.devices import BATCH_AXIS
-    from sr_jax.ops.target import compiler_options
-    from sr_jax.recipe import read_config
-    from sr_jax.training import steps
-
     recipe = read_config(config)
     model, sampler = recipe.model, recipe.sampler
     scale, size, side = recipe.scales[0], sampler.batch_size, sampler.patch_size
@@ -136,10 +133,6 @@ def compiled_step(config: "ConfigDict", devices: int = 1) -> tuple[Any, Any, dic
 
 def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
     """What a recipe's step communicates, and 4 bytes for each parameter that it updates."""
-    import jax
-
-    from sr_jax.models import create_model
-
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
     program, state, _ = compiled_step(config, devices)
     model, scale = create_model(**config.model), config.data.scales[0]
@@ -157,45 +150,34 @@ def step(name: str, arguments: str, devices: int) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    lines = [
-        "| recipe | devices | all-reduces | MB | 4 bytes a parameter, MB | ratio | others, MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["recipe", "devices", "all-reduces", "MB", "4 bytes a parameter, MB", "ratio"]
+    head += ["others, MB"]
+    lines = []
     for row in rows:
         moved, parameters, others = (
             row[key] / 1e6 for key in ("bytes", "parameter_bytes", "other_bytes")
         )
-        lines.append(
-            f"| {row['recipe']}:{row['arguments']} | {row['devices']} | {row['calls']} | "
-            f"{moved:.3f} | {parameters:.3f} | {moved / parameters:.4f} | {others:.3f} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [f"{row['recipe']}:{row['arguments']}", row["devices"], row["calls"]]
+        cells += [f"{moved:.3f}", f"{parameters:.3f}", f"{moved / parameters:.4f}"]
+        lines.append([*cells, f"{others:.3f}"])
+    return "\n".join(harness.table(head, lines))
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    output: Annotated[Path, typer.Option(help="Folder for rows.json and .md.")],
     only: Annotated[str | None, typer.Option(help="One recipe.")] = None,
 ) -> None:
     """Measures all cases; rows that exist are kept, so that a run can be resumed."""
-    # Read when jax is imported, which is why functions import it.
-    flags = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES[-1]}"
-    )
-    os.environ["XLA_FLAGS"] = flags
-    output.mkdir(parents=True, exist_ok=True)
-    store = output / "rows.json"
-    rows = json.loads(store.read_text()) if store.exists() else []
+    jax.config.update("jax_num_cpu_devices", DEVICES[-1])
+    rows = harness.Rows(output, table)
     for name, arguments in RECIPES:
         if only not in (None, name):
             continue
         for devices in DEVICES:
             case = {"recipe": name, "arguments": arguments, "devices": devices}
-            if any(case.items() <= row.items() for row in rows):
-                continue
-            rows.append(case | step(name, arguments, devices))
-            store.write_text(json.dumps(rows, indent=2) + "\n")
-            (output / "table.md").write_text(table(rows))
-            print(rows[-1], flush=True)
+            if rows.missing(case):
+                rows.add(case | step(name, arguments, devices))
+    rows.write_table()
 
 
 if __name__ == "__main__":

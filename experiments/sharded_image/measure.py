@@ -7,12 +7,18 @@ program; nothing is run for it. The results are compared on a small image that e
 cannot share evenly, with the networks at their full size and random weights.
 """
 
-import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
+import numpy as np
 import typer
+
+from experiments import harness
+from sr_jax.inference.program import input_size, jitted
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.upscaler import run_network
+from sr_jax.models import create_model, example_images
 
 DEVICES = (1, 2, 4, 8)
 # Name, scale, sides of the square image, in LR pixels.
@@ -32,10 +38,6 @@ COMPARED = (51, 46)  # height and width of the image whose results are compared
 
 def network(name: str, scale: int) -> tuple[Any, Any]:
     """The network at its full size, and the shapes of its variables."""
-    import jax
-
-    from sr_jax.models import create_model, example_images
-
     fixed = {} if name in ("srcnn_915", "vdsr", "mdsr") else {"scale": scale}
     model = create_model(name, **fixed)
     return model, jax.eval_shape(model.init, jax.random.key(0), example_images(model))
@@ -43,11 +45,6 @@ def network(name: str, scale: int) -> tuple[Any, Any]:
 
 def bytes_of_a_device(name: str, scale: int, side: int, devices: int) -> dict[str, int]:
     """Of the compiled program."""
-    import jax
-    import numpy as np
-
-    from sr_jax.inference.program import input_size, jitted
-
     model, variables = network(name, scale)
     size = input_size(model, side, side, scale)
     images = jax.ShapeDtypeStruct((1, *size, model.n_colors), np.float32)
@@ -61,12 +58,6 @@ def bytes_of_a_device(name: str, scale: int, side: int, devices: int) -> dict[st
 
 def difference(name: str, scale: int) -> float:
     """Of the result of all devices from that of one, relative to its largest value."""
-    import jax
-    import numpy as np
-
-    from sr_jax.inference.settings import Settings
-    from sr_jax.inference.upscaler import run_network
-
     model, shapes = network(name, scale)
     rng = np.random.default_rng(0)
 
@@ -89,8 +80,8 @@ def difference(name: str, scale: int) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows of memory in Markdown."""
     head = ["network", "LR side", *(f"{n} device{'s' * (n > 1)}, MiB" for n in DEVICES)]
-    lines = [head, ["---"] * (len(head) + 2)]
     head += ["1 over 8", "difference"]
+    lines = []
     for name, scale, sides in CASES:
         found = [row for row in rows if row["network"] == name]
         differences = [f"{row['difference']:.1e}" for row in found if "difference" in row]
@@ -105,44 +96,29 @@ def table(rows: list[dict[str, Any]]) -> str:
                 lines.append(
                     [*cells, f"{needed[1] / needed[8]:.1f}", *(differences or ["not run"])]
                 )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n".join(harness.table(head, lines))
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for table.md and rows.json.")],
+    output: Annotated[Path, typer.Option(help="Folder for rows.json and .md.")],
     only: Annotated[str | None, typer.Option(help="One network.")] = None,
     largest: Annotated[int, typer.Option(help="LR side up to which memory is asked for.")] = 512,
 ) -> None:
     """Measures all cases; rows that exist are kept, so that a run can be resumed."""
-    # Read when jax is imported, which is why functions import it.
-    flags = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES[-1]}"
-    )
-    os.environ["XLA_FLAGS"] = flags
-    output.mkdir(parents=True, exist_ok=True)
-    store = output / "rows.json"
-    rows = json.loads(store.read_text()) if store.exists() else []
-
-    def keep(case: dict[str, Any], found: dict[str, Any]) -> None:
-        rows.append(case | found)
-        store.write_text(json.dumps(rows, indent=2) + "\n")
-        (output / "table.md").write_text(table(rows))
-        print(rows[-1], flush=True)
-
-    def missing(case: dict[str, Any]) -> bool:
-        return not any(case.items() <= row.items() for row in rows)
-
+    jax.config.update("jax_num_cpu_devices", DEVICES[-1])
+    rows = harness.Rows(output, table)
     for name, scale, sides in CASES:
         if only not in (None, name):
             continue
         for side in sides:
             for devices in DEVICES:
                 case = {"network": name, "side": side, "devices": devices}
-                if side <= largest and missing(case):
-                    keep(case, bytes_of_a_device(name, scale, side, devices))
+                if side <= largest and rows.missing(case):
+                    rows.add(case | bytes_of_a_device(name, scale, side, devices))
         case = {"network": name, "size": list(COMPARED)}
-        if missing(case):
-            keep(case, {"difference": difference(name, scale)})
+        if rows.missing(case):
+            rows.add(case | {"difference": difference(name, scale)})
+    rows.write_table()
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.harness import commit
 from experiments.throughput import report, results
 from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
 from sr_jax.commands import console
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def main(
@@ -103,17 +102,6 @@ def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
         raise RuntimeError(lines[-1])
     return json.loads(child.stdout.splitlines()[-1])
-
-
-def commit() -> str:
-    """What is measured: the commit, and whether the code differs from it (results may)."""
-    revision, changes = (
-        subprocess.run(
-            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        for arguments in (("rev-parse", "HEAD"), ("diff", "HEAD", "--name-only", "--", "*.py"))
-    )
-    return (revision or "unknown") + (" with changes" if changes else "")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m experiments.throughput.convolutions
 """
 
 import os
-import statistics
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -13,8 +12,7 @@ import numpy as np
 import torch
 import typer
 
-from experiments.environment import environment
-from experiments.throughput.timing import interleave
+from experiments.harness import environment, interleave, summary, table
 from sr_jax.ops.conv import conv2d
 from sr_jax.ops.target import Target, compiler_options, traced_for
 
@@ -103,7 +101,7 @@ def measure(case: Case, budget: float) -> dict[str, dict[str, float]]:
             for run in runs.values():
                 run()
             samples = interleave(runs, budget)
-        found[task] = {name: 1e3 * statistics.median(times) for name, times in samples.items()}
+        found[task] = {name: 1e3 * summary(times)["median"] for name, times in samples.items()}
     return found
 
 
@@ -129,7 +127,7 @@ def main(
     columns = ["chosen", "one convolution", "eager", "channels_last", "ratio"]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     header = ["convolution", "input", "kernel", "task, ms", *columns]
-    print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+    print("\n".join(table(header, ())))
     for case in CASES:
         name, shape, size, features = case
         for task, times in measure(case, budget).items():

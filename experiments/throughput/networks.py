@@ -14,7 +14,7 @@ class Network:
         hyperparameters: for both of them.
         scale: by which it upscales (MDSR: the branch that is timed).
         patch: side of the paper's training patch at the network's input.
-        gain: see `twins.weights.randomise`.
+        gain: see `experiments.twins.weights.randomise`.
         interpolated: whether its input is already at the output size (SRCNN, VDSR).
         n_colors: of its images.
         adversarial: whether a training step is one of both of SRGAN's networks.

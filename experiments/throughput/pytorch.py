@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
 from experiments.throughput.ours import ADVERSARIAL_WEIGHT, flat
-from experiments.throughput.twins import create_twin
-from experiments.throughput.twins.weights import numpy_state, randomise, to_nhwc
+from experiments.twins import create_twin
+from experiments.twins.weights import numpy_state, randomise, to_nhwc
 from sr_jax.interop.torch import from_torch
 
 TOO_LONG = "compiling takes more than {} s"

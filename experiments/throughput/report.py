@@ -1,7 +1,6 @@
 """Tables and plots from a file of results: python -m experiments.throughput.report FILE.json"""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +8,9 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.harness import MEGABYTE, table
 from experiments.throughput.networks import FORMATS, NETWORKS
 
-MEGABYTE = 2**20
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
@@ -54,16 +53,16 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     told = [f"{name} {value}" for name, value in conditions.items() if value not in ("", {})]
     commits: dict[str, list[str]] = {}
     for row in rows:
-        networks = commits.setdefault(row.get("commit", "unknown")[:7], [])
+        networks = commits.setdefault(row.get("commit", "unknown"), [])
         networks += [] if row["model"] in networks else [row["model"]]
     told += [f"commit {commit} ({', '.join(names)})" for commit, names in commits.items()]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
         "columns over ours, above 1 we are faster.",
-        _table(TIMES, (times(row) for row in rows)),
+        "\n".join(table(TIMES, map(times, rows))),
         "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
         f"in the same library ({best}). Memory: of a process that runs nothing else.",
-        _table(RESOURCES, (resources(row) for row in rows if row["ratio"] is not None)),
+        "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
         "Load average of the machine before each row, its own earlier work included: "
         f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
         " PyTorch's threads, which wait for one another, lose more than ours.",
@@ -172,11 +171,6 @@ def _peak(entry: dict[str, Any]) -> float:
 
 def _factor(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
-
-
-def _table(header: list[str], lines: Iterator[list[str]]) -> str:
-    cells = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(text)} |" for text in cells)
 
 
 def main(path: Annotated[Path, typer.Argument(metavar="FILE.json", exists=True)]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.harness import one_a_line
 from experiments.throughput.networks import Cell, columns
 from sr_jax.storage import write_bytes
 
@@ -103,4 +104,5 @@ def store(path: Path, results: dict[str, Any], cell: Cell, row: dict[str, Any]) 
     """Adds a row, in place of one of the same cell, and writes the file whole."""
     kept = [other for other in results["rows"] if not other.items() >= cell.key().items()]
     results["rows"] = [*kept, row]
-    write_bytes(path, (json.dumps(results, indent=1) + "\n").encode())
+    conditions, rows = json.dumps(results["conditions"]), one_a_line(results["rows"]).rstrip()
+    write_bytes(path, f'{{"conditions": {conditions},\n"rows": {rows}}}\n'.encode())

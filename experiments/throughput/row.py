@@ -20,12 +20,13 @@ import jax
 import numpy as np
 import torch
 
+from experiments.harness import LONG_RUN, forget_peak, interleave, resident
 from experiments.throughput import ours, pytorch
 from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
 from experiments.throughput.networks import Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
-from experiments.throughput.timing import LONG_RUN, interleave, peaks, summary
+from experiments.throughput.timing import column, peaks
 from sr_jax.interop.torch import from_torch
 from sr_jax.ops.target import compiler_options
 
@@ -113,8 +114,8 @@ def measure(
     for name in wanted:
         if "samples" in entries[name]:
             peak = best["jax" if name == "ours" else "pytorch"]
-            samples = entries[name]["samples"]
-            entries[name] |= summary(samples, cell.batch, flops[names[name]], peak)
+            samples = entries[name].pop("samples")
+            entries[name] |= column(samples, cell.batch, flops[names[name]], peak)
     return row | arrange({name: entries[name] for name in names})
 
 
@@ -255,17 +256,16 @@ def peak_memory(cell: Cell, name: str, layout: str, compile_limit: float) -> dic
     """
     prepare()
     sides = prepare_sides(cell)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     contender = build(cell, name, sides, layout, compile_limit)  # compiles
     if cell.task == "train":
         contender.run()  # PyTorch makes Adam's moments in the first step
     gc.collect()
     if not on_accelerator():
-        # Linux forgets the peak so far, which is the compiler's.
-        Path("/proc/self/clear_refs").write_text("5")
+        forget_peak()  # the compiler's
     contender.run()
     if not on_accelerator():
-        return {"peak_bytes": _resident("VmHWM"), "before_bytes": before}
+        return {"peak_bytes": resident("VmHWM"), "before_bytes": before}
     if name == "ours":
         return {"peak_bytes": jax.devices()[0].memory_stats()["peak_bytes_in_use"]}
     return {"peak_bytes": torch.cuda.max_memory_allocated()}
@@ -316,13 +316,6 @@ def on_accelerator() -> bool:
 
 def _precision(cell: Cell) -> str:
     return "tf32" if on_accelerator() and cell.dtype == "float32" else cell.dtype
-
-
-def _resident(field: str) -> int:
-    """Bytes, by the name of the field in Linux's account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ The recipe of configs/vdsr.py on the embedded photos, but for the batch, the num
 theta. All settings see the same batches.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +18,12 @@ import typer
 from ml_collections import ConfigDict
 
 from configs import vdsr
+from experiments import harness
 from sr_jax.data.pipeline import batches
 from sr_jax.evaluation.validation import validate
 from sr_jax.mesh import fetch, make_mesh
 from sr_jax.ops.target import compiler_options
 from sr_jax.recipe import read_config
-from sr_jax.storage import write_bytes
 from sr_jax.train import make_state, make_updates
 from sr_jax.training.losses import half_sum_of_squares
 from sr_jax.training.steps import apply_network
@@ -103,12 +102,6 @@ def clipped_shares(model: Any, state: Any, batch: Any, theta: float | None) -> d
     return {str(rate): float(np.mean(sizes > theta / rate)) for rate in rates}
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A JSON list with a line for each row."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    write_bytes(path, f"[\n{lines}\n]\n".encode())
-
-
 def label(row: dict[str, Any]) -> str:
     """The name of a setting's theta."""
     return "no clipping" if row["theta"] is None else f"θ = {row['theta']:.0e}"
@@ -156,11 +149,9 @@ def draw(panel: Any, row: dict[str, Any]) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The results in Markdown."""
-    lines = [
-        "| θ | rate | steps | loss / loss of the input, last 20 steps "
-        "| PSNR over bicubic x2, x3, x4, dB | clipped at rate 0.1, 0.01, 0.001, 0.0001 |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ["θ", "rate", "steps", "loss / loss of the input, last 20 steps"]
+    head += ["PSNR over bicubic x2, x3, x4, dB", "clipped at rate 0.1, 0.01, 0.001, 0.0001"]
+    lines = []
     for row in rows:
         cells = [
             "none" if row["theta"] is None else f"{row['theta']:.0e}",
@@ -177,25 +168,21 @@ def table(rows: list[dict[str, Any]]) -> str:
                 ", ".join(f"{gain:+.2f}" for gain in gains),
                 ", ".join(f"{100 * share:.3g} %" for share in row["clipped"].values()),
             ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return "\n".join(harness.table(head, lines))
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for rows.json, table.md and curves.png.")],
+    output: Annotated[Path, typer.Option(help="Folder for rows.json, rows.md and curves.png.")],
 ) -> None:
     """Measures all settings; what is in rows.json already is kept, so a run can be resumed."""
-    store = output / "rows.json"
-    rows = json.loads(store.read_text()) if store.exists() else []
+    rows = harness.Rows(output, table)
     for theta, falling, steps in SETTINGS:
         case = {"theta": theta, "falling": falling, "steps": steps}
-        if any(case.items() <= row.items() for row in rows):
-            continue
-        rows.append(measure(theta, falling, steps))
-        write_rows(store, rows)
-        print(table(rows[-1:]).splitlines()[-1], flush=True)
-    write_bytes(output / "table.md", table(rows).encode())
-    plot(rows, output / "curves.png")
+        if rows.missing(case):
+            rows.add(measure(theta, falling, steps))
+    rows.write_table()
+    plot(rows.found, output / "curves.png")
 
 
 if __name__ == "__main__":

@@ -271,9 +271,9 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray") -> None:
+    from sr_jax.imaging.comparison import Comparison, write_comparison
     from sr_jax.imaging.files import from_float, to_float, to_rgb
     from sr_jax.imaging.resize import imresize
-    from sr_jax.inference.comparison import Comparison, write_comparison
 
     bicubic = imresize(image, size=result.shape[:2])
     panels = {"bicubic": to_rgb(bicubic), "network": to_rgb(result)}

@@ -22,7 +22,7 @@ from sr_jax.evaluation.scoring import (
     mean_scores,
     score_image,
 )
-from sr_jax.inference.comparison import Comparison, write_comparison
+from sr_jax.imaging.comparison import Comparison, write_comparison
 from sr_jax.storage import write_bytes
 
 

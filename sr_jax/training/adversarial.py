@@ -12,7 +12,7 @@ from sr_jax.models.network import Network
 from sr_jax.ops.devices import mean_over_devices
 from sr_jax.training.losses import Loss, clipped_mse, decibels
 from sr_jax.training.state import AdversarialState
-from sr_jax.training.steps import Batch, Metrics, apply_gradients, apply_network, in_parts
+from sr_jax.training.steps import Batch, Metrics, apply_gradients, apply_network, over_microbatches
 
 
 def make_adversarial_step(
@@ -96,7 +96,9 @@ def make_adversarial_step(
             }
             return (rest_g, rest_d), (metrics, grads_g, grads_d)
 
-        rests, averages = in_parts(gradients, (old_g.rest, old_d.rest), batch, accumulate or 1)
+        rests, averages = over_microbatches(
+            gradients, (old_g.rest, old_d.rest), batch, accumulate or 1
+        )
         metrics, grads_g, grads_d = mean_over_devices(averages)
         metrics["psnr"] = decibels(metrics["psnr"])
         rate = schedule(old_g.step)

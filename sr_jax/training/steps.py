@@ -45,8 +45,8 @@ def make_train_step(
         scale: of this step's batches, for networks with several. Layers of other scales (MDSR's
             branches) take no part: their parameters, moments and counts stay as they are.
         dtype: of the computation; parameters, loss and optimiser are float32 at least.
-        accumulate: parts in which a batch is processed, one after the other, to save memory.
-            Batch normalisation sees every part as a batch. 0 is for `parts_of` to choose.
+        accumulate: microbatches in which a batch is processed, one after the other, to save
+            memory. Batch normalisation sees each as a batch. 0: see `choose_microbatches`.
         ema_decay: of the average of the parameters.
         remat: computes repeated blocks again in the backward pass, to save memory.
 
@@ -69,8 +69,8 @@ def make_train_step(
             value, (rest, error) = values
             return rest, (value, error, grads)
 
-        parts = accumulate or parts_of(model, batch["lr"].shape, state.rest)
-        rest, averages = in_parts(gradients, state.rest, batch, parts)
+        parts = accumulate or choose_microbatches(model, batch["lr"].shape, state.rest)
+        rest, averages = over_microbatches(gradients, state.rest, batch, parts)
         value, error, grads = mean_over_devices(averages)
         rate = schedule(state.step)
         state = apply_gradients(state, params, grads, optimizer, rate, rest, ema_decay)
@@ -165,14 +165,14 @@ def apply_gradients(
     return TrainState(state.step + 1, new_params, rest, opt_state, ema)
 
 
-def parts_of(model: Network, shape: tuple[int, ...], rest: Any) -> int:
-    """The parts in which a batch of shape (N, H, W, C) is processed fastest.
+def choose_microbatches(model: Network, shape: tuple[int, ...], rest: Any) -> int:
+    """The number of microbatches in which a batch of shape (N, H, W, C) is processed fastest.
 
     On CPU the fewest of which a feature map stays in the caches: VDSR's step on 16 patches takes
     0.7 of the time and a third of the memory then. One on accelerators, and with batch
-    normalisation, which would see every part as a batch.
+    normalisation, which would see each as a batch.
 
-    >>> parts_of(Network(), (16, 41, 41, 1), {"batch_stats": {}})
+    >>> choose_microbatches(Network(), (16, 41, 41, 1), {"batch_stats": {}})
     1
     """
     if platform() != "cpu" or "batch_stats" in rest:
@@ -186,18 +186,18 @@ def parts_of(model: Network, shape: tuple[int, ...], rest: Any) -> int:
     )
 
 
-def in_parts(
+def over_microbatches(
     function: Callable[[Any, Batch], tuple[Any, Any]], rest: Any, batch: Batch, parts: int
 ) -> tuple[Any, Any]:
-    """Runs `function(rest, batch) -> (rest, values)` over parts of a batch, one after the other.
+    """Runs `function(rest, batch) -> (rest, values)` over microbatches, one after the other.
 
     Returns:
         What the function returns for the whole batch at once, if its values are means over rows:
-        `rest` goes from part to part, and the values are averaged.
+        `rest` goes from one to the next, and the values are averaged.
     """
     if parts == 1:
         return function(rest, batch)
-    # Every part takes every `parts`-th row, so that no row changes its device.
+    # Each takes every `parts`-th row, so that no row changes its device.
     split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
 
     def add(carry: Any, part: Batch) -> tuple[Any, None]:

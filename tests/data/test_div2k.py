@@ -15,7 +15,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -154,15 +153,12 @@ def test_records_in_the_default_format_are_refused(prepared: Path, tmp_path: Pat
         load("div2k", "train", path=tmp_path)
 
 
-def test_offline_says_what_to_do_within_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """TFDS by itself would retry for more than three minutes."""
+def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: TFDS is not asked, which would retry for more than three minutes."""
     monkeypatch.setattr(requests, "head", no_network)
-    start = time.monotonic()
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", None)
     with pytest.raises(ValueError, match="could not be downloaded") as caught:
         load("div2k", "train", path=tmp_path, scales=(2, 4))
-    assert time.monotonic() - start < 10
     message = str(caught.value)
     assert "\n" not in message
     assert str(tmp_path) in message

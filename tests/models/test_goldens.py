@@ -29,7 +29,7 @@ HWIO = (2, 3, 1, 0)
 MOVES = 16
 
 # Under x64 as well in the quick tests; the others are slow there.
-SHALLOW = ("srcnn_915_y", "vdsr_y_nobias")
+SHALLOW = ("srcnn_915_y",)
 
 
 def loss_gradients(model, target, white, **call):

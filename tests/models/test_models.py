@@ -1,12 +1,10 @@
 """Contracts of the models package: names, counts, layers, errors."""
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
+from helpers import filled
 
 from sr_jax.models import (
     ARCHITECTURES,
@@ -14,10 +12,7 @@ from sr_jax.models import (
     create_model,
     describe_model,
     forward,
-    layers,
 )
-from sr_jax.ops import activations, shuffle
-from sr_jax.ops.conv import conv2d
 from sr_jax.weights import variable_shapes
 
 # Fact sheet section 12: the counts of the papers and of the official code.
@@ -87,7 +82,7 @@ def test_unknown_names_are_listed():
 
 def test_forward_refuses_what_it_cannot_take():
     model = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 6, 6, 3)))
+    variables = filled(model)
     with pytest.raises(ValueError, match=r"takes images \(N, H, W, 3\); given \(1, 6, 6, 1\)"):
         forward(model, variables, jnp.zeros((1, 6, 6, 1)))
     with pytest.raises(ValueError, match="floating-point"):
@@ -100,7 +95,7 @@ def test_forward_refuses_what_it_cannot_take():
 def test_srcnn_paddings_agree_in_the_interior():
     images = jax.random.uniform(jax.random.key(1), (1, 20, 24, 1))
     zeros = create_model("srcnn_955")
-    variables = zeros.init(jax.random.key(0), images)
+    variables = jax.jit(zeros.init)(jax.random.key(0), images)
     expected = forward(zeros, variables, images)
     valid = forward(create_model("srcnn_955", padding="valid"), variables, images)
     replicate = forward(create_model("srcnn_955", padding="replicate"), variables, images)
@@ -111,48 +106,9 @@ def test_srcnn_paddings_agree_in_the_interior():
     assert np.abs(replicate - expected).max() > 0  # the border is where they differ
 
 
-@pytest.mark.parametrize("size", [(3, 3), (9, 9), (5, 3)])
-@pytest.mark.parametrize("padding", ["zeros", "valid", "replicate"])
-@pytest.mark.parametrize("features", [1, 3, 9])  # on CPU each is computed in a form of its own
-def test_conv2d_and_its_gradients_equal_autodiff(size, padding, features):
-    """float64; both sum the same products in another order: 1e-12."""
-    with jax.enable_x64(True):
-        rng = np.random.default_rng(0)
-        x, kernel = rng.normal(size=(2, 11, 13, 3)), rng.normal(size=(*size, 3, features))
-
-        def stock(x, kernel):
-            borders = [(0, 0), *((k // 2, k // 2) for k in size), (0, 0)]
-            if padding != "valid":
-                x = jnp.pad(x, borders, mode="edge" if padding == "replicate" else "constant")
-            return lax.conv_general_dilated(
-                x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-
-        output, pullback = jax.vjp(stock, x, kernel)
-        ours, our_pullback = jax.vjp(lambda x, k: conv2d(x, k, padding), x, kernel)
-        cotangent = rng.normal(size=output.shape)
-        for a, b in zip(
-            (output, *pullback(cotangent)), (ours, *our_pullback(cotangent)), strict=True
-        ):
-            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12)
-
-
-def test_conv2d_refuses_unknown_padding():
-    with pytest.raises(ValueError, match="padding is 'same'"):
-        conv2d(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), "same")
-
-
-def test_pixel_shuffle_channel_order():
-    x = np.arange(2 * 3 * 4 * 18).reshape(2, 3, 4, 18)
-    y = shuffle.pixel_shuffle(jnp.asarray(x), 3)
-    assert y.shape == (2, 9, 12, 2)
-    for n, h, w, c, i, j in [(0, 0, 0, 0, 0, 0), (1, 2, 3, 1, 2, 1), (0, 1, 2, 1, 0, 2)]:
-        assert y[n, 3 * h + i, 3 * w + j, c] == x[n, h, w, c * 9 + i * 3 + j]
-
-
 def test_initialisation_is_pytorchs_default():
     model = create_model("edsr_baseline", n_resblocks=2)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))["params"]
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))["params"]
     bound = 1 / np.sqrt(64 * 9)
     for leaf in (params["body"]["conv_0"]["kernel"], params["body"]["conv_1"]["bias"]):
         assert np.abs(leaf).max() <= bound
@@ -162,34 +118,25 @@ def test_initialisation_is_pytorchs_default():
     assert not np.array_equal(kernels[0], kernels[1])  # every copy draws its own
 
 
-def test_scanned_gradient_costs_no_more_than_unrolled():
-    """A stock convolution's gradient in a loop body is 60 to 110 times slower on CPU."""
-    x = jax.random.normal(jax.random.key(0), (4, 24, 24, 32))
-
-    def seconds(unroll_up_to: int) -> float:
-        class Net(layers.nn.Module):
-            @layers.nn.compact
-            def __call__(self, x):
-                block = layers.ResidualBlock(32, name="body")
-                return layers.repeat(block, 6, unroll_up_to=unroll_up_to)(x)
-
-        net = Net()
-        variables = net.init(jax.random.key(1), x)
-        step = jax.jit(jax.grad(lambda v: net.apply(v, x).sum()))
-        jax.block_until_ready(step(variables))
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            jax.block_until_ready(step(variables))
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert seconds(0) < 3 * seconds(6)
+DEEP = {
+    "rcan": ({"n_feats": 8, "reduction": 2}, ("n_resgroups", "n_resblocks"), (5, 10), (20, 40)),
+    "san": ({"n_feats": 8, "reduction": 2}, ("n_resgroups", "n_resblocks"), (2, 2), (20, 10)),
+    "csnln": ({"n_feats": 8}, ("depth",), (2,), (12,)),
+}
 
 
-def test_relu_and_its_gradient_are_the_usual_ones():
-    x = jnp.array([-1.0, -0.0, 0.0, 2.0])
-    for ours, usual in zip(jax.vjp(activations.relu, x), jax.vjp(jax.nn.relu, x), strict=True):
-        if callable(ours):
-            ours, usual = ours(3 * jnp.ones(4))[0], usual(3 * jnp.ones(4))[0]
-        np.testing.assert_array_equal(ours, usual)
+@pytest.mark.parametrize("name", DEEP)
+def test_the_program_does_not_grow_with_depth(name):
+    """Groups, blocks and cells are loops: they compile as fast as one of them."""
+    fields, names, *depths = DEEP[name]
+
+    def length(depth: tuple[int, ...]) -> int:
+        model = create_model(name, **fields, **dict(zip(names, depth, strict=True)))
+
+        def loss(variables):
+            return model.apply(variables, jnp.zeros((1, 8, 8, 3))).sum()
+
+        return len(jax.jit(jax.grad(loss, allow_int=True)).lower(variable_shapes(model)).as_text())
+
+    shallow, deep = map(length, depths)
+    assert deep < (1.02 if name == "san" else 1.01) * shallow

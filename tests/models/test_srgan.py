@@ -1,40 +1,13 @@
-"""SRGAN's discriminator: its convolution and its fixed size."""
+"""SRGAN's discriminator: its statistics and its fixed size."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
+from helpers import filled
 
 from sr_jax.models import check_call, create_model, describe_model, forward
-from sr_jax.ops.conv import halving_conv2d
 from sr_jax.weights import variable_shapes
-
-
-@pytest.mark.parametrize("size", [(8, 6), (7, 8), (5, 9)])
-def test_halving_convolution_equals_autodiff(size):
-    """float64; both sum the same products in another order: 1e-12."""
-    with jax.enable_x64(True):
-        rng = np.random.default_rng(0)
-        x, kernel = rng.normal(size=(2, *size, 3)), rng.normal(size=(3, 3, 3, 4))
-
-        def stock(x, kernel):
-            return lax.conv_general_dilated(
-                x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-
-        output, pullback = jax.vjp(stock, x, kernel)
-        ours, our_pullback = jax.vjp(halving_conv2d, x, kernel)
-        cotangent = rng.normal(size=output.shape)
-        for a, b in zip(
-            (output, *pullback(cotangent)), (ours, *our_pullback(cotangent)), strict=True
-        ):
-            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12)
-
-
-def filled(model):
-    """All variables 0.1: enough for shapes, and quicker than drawing them."""
-    return jax.tree.map(lambda s: jnp.full(s.shape, 0.1, s.dtype), variable_shapes(model))
 
 
 def test_training_updates_the_statistics():

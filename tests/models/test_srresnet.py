@@ -1,9 +1,12 @@
 """SRResNet: the official port's outputs and statistics, its variants, its initialisation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import filled
 
 from experiments.goldens import nhwc, relative_error
 from sr_jax.interop.torch import from_torch
@@ -35,11 +38,6 @@ def test_training_mode_equals_the_official_codes(golden, dtype, tolerance):
     for index, name in enumerate(names):
         expected = reference.arrays[f"train_stat_{index}"]
         assert relative_error(updated[name], expected) <= tolerance
-
-
-def filled(model):
-    """All variables 0.1: enough for shapes, and quicker than drawing them."""
-    return jax.tree.map(lambda s: jnp.full(s.shape, 0.1, s.dtype), variable_shapes(model))
 
 
 def test_every_copy_keeps_its_own_statistics():
@@ -116,7 +114,7 @@ def test_variants():
 def test_scales(scale):
     model = create_model("srresnet", scale=scale, n_resblocks=1, n_feats=4)
     x = jnp.zeros((1, 5, 4, 3))
-    y = forward(model, filled(model), x, scale=scale)
+    y = jax.eval_shape(functools.partial(forward, model, scale=scale), filled(model), x)
     assert y.shape == (1, 5 * scale, 4 * scale, 3)
 
 

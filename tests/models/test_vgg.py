@@ -1,5 +1,7 @@
 """VGG's features equal those of torchvision's layers, rebuilt here with random weights."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,10 @@ from sr_jax.models import check_call, create_model, forward
 from sr_jax.models.vgg import VGG
 
 CONVS_PER_BLOCK = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
-# torchvision's numbers in `features`: the convolution; its ReLU is the next.
+# torchvision's numbers in `features`, first and last tap: the convolution; its ReLU is the next.
 INDEX = {
-    ("vgg19", "conv2_2"): 7,
-    ("vgg19", "conv5_4"): 34,
-    ("vgg16", "conv2_2"): 7,
-    ("vgg16", "conv5_3"): 28,
+    "vgg19": {"conv2_2": 7, "conv5_4": 34},
+    "vgg16": {"conv2_2": 7, "conv5_3": 28},
 }
 
 
@@ -32,8 +32,9 @@ def torchvision_features(torch, convs_per_block):
     return torch.nn.Sequential(*layers).double(), names
 
 
-@pytest.mark.parametrize(("name", "tap"), INDEX)
-def test_equals_torch(name, tap):
+@pytest.mark.parametrize("name", INDEX)
+def test_equals_torch(name):
+    """float64, the same sums in another order: 1e-12. The gradient is that of the last tap."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     network, names = torchvision_features(torch, CONVS_PER_BLOCK[name])
@@ -44,29 +45,38 @@ def test_equals_torch(name, tap):
         }
         for layer, index in names
     }
-    index = INDEX[name, tap]
-    assert dict(names)[tap] == index
+    first, last = INDEX[name].items()
+    assert {tap: dict(names)[tap] for tap in INDEX[name]} == INDEX[name]
     images = np.random.default_rng(0).uniform(size=(1, 21, 18, 3))  # odd sides: pooling drops
     x = torch.tensor(images.transpose(0, 3, 1, 2), requires_grad=True)
     mean, std = (
         torch.tensor(values, dtype=torch.float64)[:, None, None]
         for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
+
+    def nhwc(tensor):
+        return tensor.detach().numpy().transpose(0, 2, 3, 1)
+
     with jax.enable_x64(True):
         for after_relu in (False, True):
-            model = create_model(name, tap=tap, after_relu=after_relu)
-            expected = network[: index + 1 + after_relu]((x - mean) / std)
+            model = create_model(name, tap=first[0], after_relu=after_relu)
             output = forward(model, {"params": params}, jnp.asarray(images))
+            expected = network[: first[1] + 1 + after_relu]((x - mean) / std)
             assert output.dtype == np.float64
-            # The same float64 sums in another order.
-            reference = expected.detach().numpy().transpose(0, 2, 3, 1)
-            assert relative_error(output, reference) <= 1e-12
+            assert relative_error(output, nhwc(expected)) <= 1e-12
 
+        model = create_model(name, tap=last[0], after_relu=False)
+
+        @functools.partial(jax.value_and_grad, argnums=1, has_aux=True)
+        def loss(params, images):
+            output = model.apply({"params": params}, images)
+            return jnp.square(output).sum(), output
+
+        (_, output), gradient = jax.jit(loss)(params, images)
+        expected = network[: last[1] + 1]((x - mean) / std)
+        assert relative_error(output, nhwc(expected)) <= 1e-12
         (expected,) = torch.autograd.grad(expected.square().sum(), x)
-        gradient = jax.jit(
-            jax.grad(lambda x: jnp.square(model.apply({"params": params}, x)).sum())
-        )(jnp.asarray(images))
-        assert relative_error(gradient, expected.numpy().transpose(0, 2, 3, 1)) <= 1e-12
+        assert relative_error(gradient, nhwc(expected)) <= 1e-12
 
 
 @pytest.fixture

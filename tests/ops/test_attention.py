@@ -1,9 +1,12 @@
 """Blocked attention equals the dense formulae, forward and gradient, in memory that is bounded."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_same_gradients
 
 from sr_jax.ops import attention, shuffle
 
@@ -13,47 +16,34 @@ def dense_non_local(query, key, value):
 
 
 def patches(x, size, stride, border):
-    """(N, H, W, C) -> (N, h * w, size, size, C), `border` zeros on every side."""
+    """(N, H, W, C) -> (N, h, w, size, size, C), `border` zeros on every side."""
     x = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
-    rows, columns = ((side - size) // stride + 1 for side in x.shape[1:3])
-    found = [
-        x[:, i * stride : i * stride + size, j * stride : j * stride + size]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    return jnp.stack(found, axis=1)
+    rows, columns = (
+        stride * np.arange((side - size) // stride + 1)[:, None] + np.arange(size)
+        for side in x.shape[1:3]
+    )
+    return x[:, rows[:, None, :, None], columns[None, :, None, :]]
 
 
 def official_cross_scale(query, key, values, norm_floor, factor, softmax_scale=10.0):
     """As the fact sheet (section 9) has it: filters of key patches, pasted value patches."""
     n, height, width, _ = query.shape
     keys = patches(key, 3, 1, 1)
-    norms = jnp.sqrt(jnp.sum(jnp.square(keys), axis=(2, 3, 4), keepdims=True))
+    norms = jnp.sqrt(jnp.sum(jnp.square(keys), axis=(3, 4, 5), keepdims=True))
     keys = keys / jnp.maximum(norms, norm_floor)
-    scores = jnp.einsum("npijc,nkijc->npk", patches(query, 3, 1, 1), keys) * softmax_scale
+    scores = jnp.einsum("nhwijc,nklijc->nhwkl", patches(query, 3, 1, 1), keys) * softmax_scale
+    weights = jax.nn.softmax(scores.reshape(*scores.shape[:3], -1)).reshape(scores.shape)
     pasted = jnp.einsum(
-        "npk,nkijc->npijc",
-        jax.nn.softmax(scores, axis=-1),
-        patches(values, 3 * factor, factor, factor),
+        "nhwkl,nklijc->nhwijc", weights, patches(values, 3 * factor, factor, factor)
     )
-    out = jnp.zeros((n, (height + 2) * factor, (width + 2) * factor, values.shape[-1]))
-    for index in range(height * width):
-        top, left = (factor * at for at in divmod(index, width))
-        area = (slice(None), slice(top, top + 3 * factor), slice(left, left + 3 * factor))
-        out = out.at[area].add(pasted[:, index])
-    return out[:, factor:-factor, factor:-factor]
-
-
-def compare(function, reference, operands, seed):
-    output, pullback = jax.vjp(jax.jit(function), *operands)
-    expected, expected_pullback = jax.vjp(jax.jit(reference), *operands)
-    cotangent = np.random.default_rng(seed).normal(size=expected.shape)
-    results = zip(
-        (output, *pullback(cotangent)), (expected, *expected_pullback(cotangent)), strict=True
-    )
-    for actual, wanted in results:  # float64: other orders of the same sums
-        assert actual.shape == wanted.shape
-        np.testing.assert_allclose(actual, wanted, rtol=1e-10, atol=1e-10)
+    # Every pasted patch is 3 x 3 cells of factor x factor pixels; its middle one stays in place.
+    cells = pasted.reshape(n, height, width, 3, factor, 3, factor, -1)
+    out = sum(
+        jnp.pad(cells[:, :, :, i, :, j], ((0, 0), (i, 2 - i), (j, 2 - j), *[(0, 0)] * 3))
+        for i in range(3)
+        for j in range(3)
+    )[:, 1:-1, 1:-1]
+    return out.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * factor, width * factor, -1)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +58,16 @@ def compare(function, reference, operands, seed):
     ],
 )
 def test_non_local_equals_dense(n, queries, keys, max_scores):
+    """float64: other orders of the same sums."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         shapes = ((n, queries, 3), (n, keys, 3), (n, keys, 5))
         operands = [rng.normal(size=shape) for shape in shapes]
-        compare(
+        assert_same_gradients(
             lambda *x: attention.non_local_attention(*x, max_scores=max_scores),
             dense_non_local,
-            operands,
-            seed=1,
+            *operands,
+            tolerance=1e-10,
         )
 
 
@@ -92,6 +83,7 @@ def test_non_local_equals_dense(n, queries, keys, max_scores):
     ],
 )
 def test_cross_scale_equals_the_official_form(n, height, width, factor, tile, max_scores):
+    """float64: other orders of the same sums."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         operands = [
@@ -107,18 +99,23 @@ def test_cross_scale_equals_the_official_form(n, height, width, factor, tile, ma
             )
             return shuffle.cells_to_space(y, factor)
 
-        compare(ours, lambda *x: official_cross_scale(*x, 0.1, factor), operands, seed=1)
+        official = functools.partial(official_cross_scale, norm_floor=0.1, factor=factor)
+        assert_same_gradients(ours, official, *operands, tolerance=1e-10)
 
 
 def test_float32_agrees_to_1e_5():
     rng = np.random.default_rng(0)
     query, key, value = (rng.normal(size=(1, 144, c)).astype(np.float32) for c in (16, 16, 8))
     expected = dense_non_local(query, key, value)
-    blocked = attention.non_local_attention(query, key, value, max_scores=144 * 10)
+    blocked = jax.jit(attention.non_local_attention, static_argnames="max_scores")(
+        query, key, value, max_scores=144 * 10
+    )
     np.testing.assert_allclose(blocked, expected, atol=1e-5 * np.abs(expected).max())
     maps = [a.reshape(1, 12, 12, -1) for a in (query, key, value)]
-    one = attention.cross_scale_attention(*maps, jnp.asarray(1e-4), tile=12)
-    tiled = attention.cross_scale_attention(*maps, jnp.asarray(1e-4), tile=5)
+    one, tiled = (
+        jax.jit(functools.partial(attention.cross_scale_attention, tile=tile))(*maps, 1e-4)
+        for tile in (12, 5)
+    )
     np.testing.assert_allclose(tiled, one, atol=1e-5 * np.abs(one).max())
 
 
@@ -130,7 +127,7 @@ def test_zero_keys_give_the_mean_of_the_values_and_a_finite_gradient():
 
     # All weights are 1/4. From (1, 1) there are 4 keys in each of 9 directions, less those that
     # the border of the keys cuts off: (2 + 1 + 1)**2 / 4 values a sum.
-    y, pullback = jax.vjp(total, jnp.zeros((1, 2, 2, 3)))
+    y, pullback = jax.vjp(jax.jit(total), jnp.zeros((1, 2, 2, 3)))
     np.testing.assert_allclose(y[0, 1, 1], value.mean((0, 1, 2)) * 4, rtol=1e-5)
     assert np.isfinite(pullback(jnp.ones_like(y))[0]).all()
 
@@ -160,11 +157,3 @@ def test_memory_is_bounded_forward_and_backward():
     assert peak(gradient(non_local)) < 2**23
     assert peak(cross_scale) < 2**22
     assert peak(gradient(cross_scale)) < 2**22
-
-
-def test_cells_are_inverse():
-    x = np.arange(2 * 6 * 9 * 2).reshape(2, 6, 9, 2)
-    cells = shuffle.space_to_cells(jnp.asarray(x), 3)
-    assert cells.shape == (2, 2, 3, 18)
-    assert cells[1, 1, 2, (2 * 3 + 1) * 2 + 1] == x[1, 1 * 3 + 2, 2 * 3 + 1, 1]
-    np.testing.assert_array_equal(shuffle.cells_to_space(cells, 3), x)

@@ -1,145 +1,151 @@
-"""Winograd's convolution and its weight gradient: against the direct sums, whole and in blocks."""
+"""Convolutions and their gradients, in every form, against XLA's own differentiated by JAX."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_same_gradients
+from jax import lax
 
-from sr_jax.ops import direct
-from sr_jax.ops.conv import conv2d
-from sr_jax.ops.cpu import winograd
-from sr_jax.ops.target import Target, compiler_options, traced_for
-
-SHAPES = [
-    (1, 8, 12, 3),
-    (2, 11, 13, 3),  # rows that are not a multiple of four
-    (6, 7, 6, 3),  # groups of two images where blocks are small
-    (1, 39, 6, 3),  # bands of rows, the last of which overlaps
-]
+from sr_jax.ops.conv import conv2d, halving_conv2d, strided_conv2d, transposed_conv2d
+from sr_jax.ops.target import compiler_options
 
 
-@pytest.fixture(params=["whole", "blocks"])
-def blocks(request, monkeypatch):
-    if request.param == "blocks":
-        monkeypatch.setattr(winograd, "_MOST_VALUES", 39 * 6 * 5)
-        monkeypatch.setattr(winograd, "_BLOCK_PIXELS", 2 * 8 * 8)
-        monkeypatch.setattr(winograd, "_GRADIENT_PIXELS", 2 * 8 * 8)
-    return request.param == "blocks"
+def stock(x, kernel, borders="VALID", stride=1, **options):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), borders, dimension_numbers=("NHWC", "HWIO", "NHWC"), **options
+    )
 
 
-def _relative_error(function, exact, operands):
-    """Of `function` in float32 to `exact` in float64: of the largest value."""
+def normal(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape) for shape in shapes]
+
+
+@pytest.mark.parametrize("size", [(3, 3), (9, 9), (5, 3)])
+@pytest.mark.parametrize("padding", ["zeros", "valid", "replicate"])
+def test_conv2d_equals_autodiff(size, padding):
+    """float64; the same products summed in another order: 1e-12.
+
+    To 1, 3 and 9 features, each of which has a form of its own on a CPU.
+    """
+
+    def plain(x, *kernels):
+        borders = [(0, 0), *((k // 2, k // 2) for k in size), (0, 0)]
+        if padding != "valid":
+            x = jnp.pad(x, borders, mode="edge" if padding == "replicate" else "constant")
+        return jnp.concatenate([stock(x, kernel) for kernel in kernels], -1)
+
+    def ours(x, *kernels):
+        return jnp.concatenate([conv2d(x, kernel, padding) for kernel in kernels], -1)
+
     with jax.enable_x64(True):
-        expected = np.asarray(exact(*operands))
-    result = np.asarray(jax.jit(function)(*(jnp.float32(each) for each in operands)))
-    assert result.shape == expected.shape
-    return np.abs(result - expected).max() / np.abs(expected).max()
+        operands = normal((2, 11, 13, 3), *((*size, 3, features) for features in (1, 3, 9)))
+        assert_same_gradients(ours, plain, *operands, tolerance=1e-12)
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_equals_the_direct_sum(blocks, shape, padding):
-    """float32: 2e-6; a direct sum of this length has 1e-6, and Winograd's transforms double it."""
-    rng = np.random.default_rng(0)
-    operands = rng.normal(size=shape), rng.normal(size=(3, 3, 3, 5))
-    error = _relative_error(
-        lambda x, kernel: winograd.convolve(x, kernel, padding),
-        lambda x, kernel: direct.convolve(x, kernel, padding),
-        operands,
-    )
-    assert error < 2e-6
+@pytest.mark.parametrize("size", [(8, 6), (7, 8), (5, 9)])
+def test_halving_convolution_equals_autodiff(size):
+    """float64; the same products summed in another order: 1e-12."""
+    with jax.enable_x64(True):
+        assert_same_gradients(
+            halving_conv2d,
+            lambda x, kernel: stock(x, kernel, ((1, 1), (1, 1)), 2),
+            *normal((2, *size, 3), (3, 3, 3, 4)),
+            tolerance=1e-12,
+        )
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_weight_gradient_equals_the_direct_sum(blocks, shape, padding):
-    """float32: 2e-6, as above."""
-    rng = np.random.default_rng(0)
-    n, height, width, _ = shape
-    cotangent = (n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, 5)
-    operands = rng.normal(size=shape), rng.normal(size=cotangent)
-    error = _relative_error(
-        lambda x, y: winograd.weight_gradient(x, y, padding),
-        lambda x, y: direct.weight_gradient(x, y, padding),
-        operands,
-    )
-    assert error < 2e-6
+@pytest.mark.parametrize(("size", "stride", "padding"), [(6, 2, 2), (9, 3, 3), (8, 4, 2)])
+def test_strided_and_transposed_convolutions_equal_autodiff(size, stride, padding):
+    """float64; the same products summed in another order: 1e-10."""
+
+    def transposed(x, kernel):  # fact sheet, section 0.5
+        borders = [(size - 1 - padding, size - 1 - padding)] * 2
+        return stock(x, kernel[::-1, ::-1], borders, lhs_dilation=(stride, stride))
+
+    with jax.enable_x64(True):
+        large, small, kernel = normal((2, 12, 24, 3), (2, 5, 4, 3), (size, size, 3, 5))
+        assert_same_gradients(
+            lambda x, k: strided_conv2d(x, k, stride, padding),
+            lambda x, k: stock(x, k, [(padding, padding)] * 2, stride),
+            large,
+            kernel,
+            tolerance=1e-10,
+        )
+        assert_same_gradients(
+            lambda x, k: transposed_conv2d(x, k, stride, padding),
+            transposed,
+            small,
+            kernel,
+            tolerance=1e-10,
+        )
 
 
-def _shapes_of(monkeypatch, name, function, *shapes):
-    """The first operand's shape in the calls of winograd's `name` that `function` makes."""
-    calls = []
-    plain = getattr(winograd, name)
-    monkeypatch.setattr(winograd, name, lambda x, *rest: calls.append(x.shape) or plain(x, *rest))
-    jax.eval_shape(function, *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-    return calls
-
-
-@pytest.mark.parametrize(
-    ("shape", "block"),
-    [
-        ((1, 48, 48, 256), (1, 48, 48, 256)),
-        ((16, 48, 48, 64), (16, 48, 48, 64)),  # just within the caches
-        ((64, 41, 41, 64), (4, 43, 41, 64)),  # padded
-        ((1, 256, 256, 64), (1, 34, 256, 64)),
-        ((3, 200, 200, 64), (1, 42, 200, 64)),
-    ],
-)
-def test_blocks_are_as_large_as_the_caches_take(monkeypatch, shape, block):
-    convolve = lambda *operands: winograd.convolve(*operands, (1, 1))  # noqa: E731, a new trace
-    kernel = (3, 3, shape[3], shape[3])
-    assert _shapes_of(monkeypatch, "_convolve", convolve, shape, kernel) == [block]
-
-
-@pytest.mark.parametrize(
-    ("shape", "block"),
-    [
-        ((1, 96, 96, 64), (1, 96, 96, 64)),
-        ((16, 48, 48, 64), (2, 48, 48, 64)),
-        ((1, 256, 256, 64), None),  # the direct sum
-    ],
-)
-def test_blocks_of_the_weight_gradient(monkeypatch, shape, block):
-    correlate = lambda *operands: winograd.weight_gradient(*operands, (1, 1))  # noqa: E731, a new trace
-    calls = _shapes_of(monkeypatch, "_weight_gradient", correlate, shape, shape)
-    assert calls == ([block] if block else [])
+def direct_sums(x, kernel, cotangent, padding):
+    """(value, gradient by x, gradient by the kernel) of a 3x3 convolution, tap by tap."""
+    height, width = cotangent.shape[1:3]
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    value, grad_x, grad_kernel = (np.zeros_like(a) for a in (cotangent, x, kernel))
+    flat = cotangent.reshape(-1, cotangent.shape[-1])
+    for i in range(3):
+        for j in range(3):
+            seen = slice(None), slice(i, i + height), slice(j, j + width)
+            pixels = x[seen].reshape(-1, x.shape[-1])
+            value += (pixels @ kernel[i, j]).reshape(value.shape)
+            grad_x[seen] += (flat @ kernel[i, j].T).reshape(x[seen].shape)
+            grad_kernel[i, j] = pixels.T @ flat
+    inside = slice(padding, -padding or None)
+    return value, grad_x[:, inside, inside], grad_kernel
 
 
 @pytest.mark.parametrize(
-    ("side", "kernel", "dtype", "used"),
+    ("shape", "padding", "kernel_error"),
     [
-        (40, (3, 3, 64, 128), "float32", True),
-        (20, (3, 3, 64, 128), "float32", False),  # too small
-        (40, (3, 3, 64, 32), "float32", False),  # too few channels
-        (40, (5, 5, 64, 64), "float32", False),
-        (40, (3, 3, 64, 64), "bfloat16", False),
+        ((2, 26, 25, 64), 0, 2e-6),
+        ((4, 41, 40, 64), 1, 2e-6),
+        # More than a CPU's caches hold: they take images one or two at a time, or bands of rows.
+        ((10, 63, 61, 64), 1, 2e-6),
+        ((1, 154, 253, 64), 0, 1e-5),  # a direct sum, of 38 thousand pixels
     ],
 )
-def test_where_it_is_used(side, kernel, dtype, used):
-    """In the forward pass and for both gradients, each of which has six convolutions then."""
+def test_wide_layers_lose_no_precision(shape, padding, kernel_error):
+    """float32, of the largest value: 2e-6, twice what a direct sum of 9 * 64 products has."""
+    out = (shape[0], shape[1] + 2 * padding - 2, shape[2] + 2 * padding - 2, 64)
+    operands = [a.astype(np.float32) for a in normal(shape, (3, 3, 64, 64), out)]
+
+    @jax.jit
+    def ours(x, kernel, cotangent):
+        value, pullback = jax.vjp(lambda *x: conv2d(*x, "zeros" if padding else "valid"), x, kernel)
+        return value, *pullback(cotangent)
+
+    exact = direct_sums(*(a.astype(np.float64) for a in operands), padding)
+    for actual, expected, error in zip(
+        ours(*operands), exact, (2e-6, 2e-6, kernel_error), strict=True
+    ):
+        assert np.abs(actual - expected).max() < error * np.abs(expected).max()
+
+
+def test_gradients_are_convolutions_in_the_order_of_memory():
+    """Others run 60 to 110 times slower in the body of a loop on a CPU, which deep networks are."""
     if jax.default_backend() != "cpu":
         pytest.skip("on a CPU only")
-    x, kernel = jnp.zeros((1, side, side, kernel[2]), dtype), jnp.zeros(kernel)
-
-    def count():
-        program = jax.make_jaxpr(
-            lambda x, kernel: jax.vjp(conv2d, x, kernel)[1](conv2d(x, kernel))
-        )(x, kernel)
-        return str(program).count("conv_general_dilated[")
-
-    assert count() == (4 * 6 if used else 4)
-    with traced_for(Target("any")):
-        assert count() == 4
-    assert count() == (4 * 6 if used else 4)
+    for channels in (3, 64):
+        x, kernel = jnp.zeros((1, 40, 40, channels)), jnp.zeros((3, 3, channels, channels))
+        gradient = jax.jit(jax.grad(lambda x, k: conv2d(x, k).sum(), argnums=(0, 1)))
+        program = gradient.lower(x, kernel).as_text()
+        assert "stablehlo.convolution" in program
+        plain = "dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
+        assert program.count(plain) == program.count("dim_numbers = ")
 
 
-def test_layers_in_blocks_share_memory():
+def test_layers_on_large_images_share_memory():
     """Each of these arrays is 16.8 MB: twice as many layers must not take twice as many."""
 
     def stack(layers: int) -> int:
         def run(x, kernels):
             for kernel in kernels:
-                x = jnp.maximum(winograd.convolve(x, kernel, (1, 1)), 0)
+                x = jnp.maximum(conv2d(x, kernel), 0)
             return x
 
         image = jax.ShapeDtypeStruct((1, 256, 256, 64), jnp.float32)
@@ -149,3 +155,8 @@ def test_layers_in_blocks_share_memory():
         return program.memory_analysis().temp_size_in_bytes
 
     assert stack(6) < 1.1 * stack(3)
+
+
+def test_refuses_unknown_padding():
+    with pytest.raises(ValueError, match="padding is 'same'"):
+        conv2d(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), "same")

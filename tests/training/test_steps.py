@@ -1,5 +1,7 @@
 """The update: accumulation, averaging, cropped targets."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,21 +12,35 @@ from sr_jax.mesh import make_mesh
 from sr_jax.models import create_model
 from sr_jax.ops.target import Target, traced_for
 from sr_jax.recipe import read_optimizer, read_schedule
-from sr_jax.training import steps
 from sr_jax.training.losses import get_loss
 from sr_jax.training.state import create_state
-from sr_jax.training.steps import compile_step, crop_to, make_train_step, parts_of
+from sr_jax.training.steps import compile_step, crop_to, make_train_step
+
+EDSR = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+MESH = make_mesh(4)
 
 
-def train(count=3, model=None, loss=get_loss("mse"), side=8, **options):
-    """A few steps on fixed noise; returns the state and the metrics of every step."""
-    model = model or create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+def optimizer_and_schedule():
     config = get_defaults().optimizer
     config.name, config.learning_rate = "sgd", 0.01
-    optimizer, mesh = read_optimizer(config), make_mesh(4)
-    state = create_state(model, optimizer, mesh, seed=0, ema=options.get("ema_decay", 0.0) > 0)
-    step = make_train_step(model, optimizer, read_schedule(config), **options)
-    step = compile_step(step, mesh, loss)
+    return read_optimizer(config), read_schedule(config)
+
+
+@functools.cache
+def first_state(model, ema):
+    return jax.device_get(create_state(model, optimizer_and_schedule()[0], MESH, seed=0, ema=ema))
+
+
+@functools.cache
+def compiled(model, loss, **options):
+    step = make_train_step(model, *optimizer_and_schedule(), **options)
+    return compile_step(step, MESH, get_loss(*loss))
+
+
+def train(count=3, model=EDSR, loss=("mse",), side=8, **options):
+    """A few steps on fixed noise; returns the state and the metrics of every step."""
+    state = jax.tree.map(jnp.asarray, first_state(model, options.get("ema_decay", 0.0) > 0))
+    step = compiled(model, loss, **options)
     factor = 1 if model.takes_interpolated else model.scale
     rng = np.random.default_rng(0)
     history = []
@@ -41,7 +57,7 @@ def train(count=3, model=None, loss=get_loss("mse"), side=8, **options):
 
 
 def test_metrics_and_step_count():
-    state, history = train(3, loss=get_loss("l1", 255.0))
+    state, history = train(3, loss=("l1", 255.0))
     assert state.step == 3
     assert history[0].keys() == {
         "loss",
@@ -105,42 +121,36 @@ def test_accumulation_changes_nothing_but_memory():
     )
 
 
+def test_a_batch_is_split_where_a_cpu_is_faster_and_nothing_changes():
+    """As `test_accumulation_changes_nothing_but_memory`, of images that the caches do not hold."""
+    _, (chosen,) = train(1, side=140)
+    _, (whole,) = train(1, side=140, accumulate=1)
+    for name in ("loss", "gradient_norm", "parameter_norm"):
+        assert chosen[name] == pytest.approx(whole[name], rel=1e-5)
+
+
 @pytest.mark.parametrize(
-    ("network", "shape", "parts"),
+    ("name", "side", "platform", "split"),
     [
-        ("vdsr", (16, 41, 41, 1), 8),
-        ("rcan", (16, 48, 48, 3), 8),
-        ("edsr", (16, 48, 48, 3), 16),
-        ("edsr", (2, 256, 256, 3), 2),  # one image is too large: no part is smaller
-        ("srcnn_915", (16, 33, 33, 1), 4),
-        ("srcnn_915", (4, 33, 33, 1), 1),
-        ("srcnn_915", (15, 33, 33, 1), 5),  # a divisor of the batch
+        ("edsr_baseline", 140, "cpu", True),
+        ("edsr_baseline", 20, "cpu", False),
+        ("edsr_baseline", 140, "gpu", False),
+        ("srresnet", 140, "cpu", False),  # batch normalisation would see every part as a batch
     ],
 )
-def test_parts_are_of_a_size_that_the_cache_holds(network, shape, parts):
-    assert parts_of(create_model(network), shape, {}) == parts
+def test_when_a_batch_is_split(name, side, platform, split):
+    model = create_model(name, n_resblocks=1, n_feats=4, scale=2)
+    state = first_state(model, False)
+    shapes = {"lr": (4, side, side, 3), "hr": (4, 2 * side, 2 * side, 3)}
+    batch = {key: jax.ShapeDtypeStruct(shape, jnp.float32) for key, shape in shapes.items()}
 
+    def program(**options):
+        step = jax.jit(make_train_step(model, *optimizer_and_schedule(), **options))
+        return step.lower(state, batch, get_loss("mse")).as_text()
 
-def test_batch_normalisation_and_accelerators_have_one_part():
-    model, shape = create_model("rcan"), (16, 48, 48, 3)
-    assert parts_of(model, shape, {"batch_stats": {"mean": 0}}) == 1
-    with traced_for(Target("gpu")):
-        assert parts_of(model, shape, {}) == 1
-
-
-def test_parts_that_are_chosen_change_nothing(monkeypatch):
-    """As `test_accumulation_changes_nothing_but_memory`, with parts of one image."""
-    _, whole = train(2)
-    calls = []
-    monkeypatch.setattr(steps, "_CACHED", 1)
-    monkeypatch.setattr(
-        steps, "in_parts", lambda *x, known=steps.in_parts: calls.append(x[-1]) or known(*x)
-    )
-    _, parted = train(2)
-    assert set(calls) == {4}
-    for a, b in zip(whole, parted, strict=True):
-        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
-        assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=1e-5)
+    with traced_for(Target(platform)):
+        same = program() == program(accumulate=1)
+    assert same != split
 
 
 def test_average_of_the_parameters():

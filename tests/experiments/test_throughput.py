@@ -1,0 +1,374 @@
+"""The comparison with PyTorch: what is timed, when it is refused, and what becomes of the figures.
+
+No network is timed here but in a slow test; contenders are made up.
+"""
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from experiments import harness
+from experiments.throughput import ours, pytorch, report, results, row
+from experiments.throughput.contenders import Contender, check_equal
+from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
+from experiments.throughput.timing import column
+
+program = importlib.import_module("experiments.throughput.__main__")
+
+ENVIRONMENT = {"backend": "cpu", "jax": "1.0", "torch": "2.0"}
+
+
+def measured(median: float) -> dict[str, Any]:
+    """A column as a row has it."""
+    samples = [0.9 * median, median, 1.1 * median]
+    entry = column(samples, images=1, flops=10**9, peak=1e11)
+    return entry | {"layout": "eager", "compile_seconds": 2.0, "peak_bytes": 2**28}
+
+
+def made_up(cell: Cell, **medians: float) -> dict[str, Any]:
+    """A row; columns without a median are not available."""
+    entries = {
+        name: measured(medians[name.replace(".", "_")])
+        if name.replace(".", "_") in medians
+        else {"status": "not available: no C++ compiler"}
+        for name in columns(cell)
+    }
+    peak = {"peak_gflops_per_second": {"jax": 100.0, "pytorch": 90.0}, "load_before": 0.1}
+    return cell.key() | peak | results.arrange(entries)
+
+
+def test_every_network_has_its_rows() -> None:
+    """The nine in both tasks, all sizes; bfloat16 where there is an accelerator."""
+    assert " ".join(NINE) == "srcnn vdsr srresnet srgan edsr mdsr rcan san csnln"
+    rows = list(cells(list(NETWORKS), quick=False, accelerator=False))
+    assert len(rows) == 7 * len(NETWORKS)
+    assert {cell.dtype for cell in rows} == {"float32"}
+    assert [cell.model for cell in rows[: len(NETWORKS)]] == list(NETWORKS)  # all, before the rest
+    rcan = [cell for cell in rows if cell.model == "rcan"]
+    sizes = [(cell.size, cell.batch) for cell in rcan if cell.task == "inference"]
+    squares = [((48, 48), 1), ((128, 128), 1), ((48, 48), 16), ((256, 256), 1)]
+    assert sizes == [*squares, ((480, 640), 1)]
+    steps = [(cell.size, cell.batch) for cell in rcan if cell.task == "train"]
+    assert steps == [((48, 48), 16), ((48, 48), 1)]
+    assert len(list(cells(list(NINE), quick=True, accelerator=True))) == 2 * 2 * 9
+
+
+def test_interpolated_networks_take_the_output_grid() -> None:
+    assert Cell("vdsr", "inference", (48, 48), 1).input_size == (96, 96)
+    assert Cell("vdsr", "train", (41, 41), 16).input_size == (41, 41)
+    assert Cell("vdsr", "train", (41, 41), 16).output_size == (41, 41)
+    assert Cell("srresnet", "train", (24, 24), 16).output_size == (96, 96)
+
+
+def test_unequal_outputs_are_not_timed() -> None:
+    """The error is relative to the contrast of the output, which a mean shift would hide."""
+    expected = {"output": 100 + np.linspace(-1, 1, 50)}
+    near, far = ({"output": expected["output"] + error} for error in (1e-6, 1e-3))
+    assert check_equal("eager", near, expected, 1e-4)["output"] < 1e-5
+    with pytest.raises(ValueError, match=r"eager computes something else.*output.*tolerated 1e-04"):
+        check_equal("eager", far, expected, 1e-4)
+    with pytest.raises(ValueError, match="something else"):
+        check_equal("eager", {"output": near["output"] * np.nan}, expected, 1e-4)
+    with pytest.raises(ValueError, match="shape"):
+        check_equal("eager", {"output": np.zeros(3)}, expected, 1e-4)
+
+
+def contender(value: float, failure: Exception | None = None) -> Contender:
+    def result() -> dict[str, np.ndarray]:
+        if failure:
+            raise failure
+        return {"output": np.array([value, 2.0])}
+
+    return Contender(lambda: None, result)
+
+
+def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(harness, "TURN", 0.0)
+    names = ["ours", "pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
+
+    def build(name: str, layout: str) -> Contender:
+        if name == "pytorch.channels_last":
+            return contender(1.0, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        if name == "pytorch.compiled":
+            assert layout == "eager"  # the other layout did not run
+            return contender(1.0, RuntimeError("InvalidCxxCompiler:\n no working compiler"))
+        return contender(1.0)
+
+    entries = row.compare(names, build, 1e-4, 0)
+    assert [len(entries[name]["samples"]) for name in names[:2]] == [3, 3]
+    assert entries["pytorch.channels_last"] == {"status": "out of memory"}
+    status = entries["pytorch.compiled"]["status"]
+    assert status == "not available: RuntimeError: InvalidCxxCompiler: no working compiler"
+
+    late = RuntimeError("BackendCompilerFailed: compiling takes more than 12 s While executing")
+    assert row.reason(late, compiled=True) == "not available: compiling takes more than 12 s"
+
+    with pytest.raises(ValueError, match=r"pytorch.eager computes something else"):
+        row.compare(names[:2], lambda name, _: contender(float(name == "ours")), 1e-4, 0)
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        row.compare(names[:1], lambda *_: contender(1.0, RuntimeError("a bug of ours")), 1e-4, 0)
+
+
+def test_ratio_is_the_best_median_of_pytorch_over_ours() -> None:
+    cell = Cell("edsr", "inference", (48, 48), 1)
+    found = made_up(cell, ours=2.0, pytorch_eager=6.0, pytorch_channels_last=3.0)
+    assert found["ratio"] == 1.5
+    assert found["pytorch"]["compiled"]["status"].startswith("not available")
+    assert "official" not in found
+    cell = Cell("csnln", "inference", (48, 48), 1)
+    found = made_up(cell, ours=2.0, official_eager=8.0, official_compiled=7.0, pytorch_eager=3.0)
+    assert (found["ratio"], found["ratio_official"], found["ratio_same_algorithm"]) == (
+        1.5,
+        3.5,
+        1.5,
+    )
+    assert made_up(cell, official_eager=8.0)["ratio"] is None
+
+
+def row_of(
+    cell: Cell, limits: row.Limits, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The row on a machine of 1 GFLOP/s; contenders are made up, and named in `built`."""
+    monkeypatch.setattr(row, "prepare_sides", lambda _: None)
+    return row.measure(
+        cell,
+        limits,
+        best={"jax": 1e9, "pytorch": 1e9},
+        make=lambda _, name, *__: built.append(name) or contender(1.0),
+    )
+
+
+def test_what_takes_too_long_is_estimated_and_stays_in_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is run; operations and bytes of both sides are in the row."""
+    built: list[str] = []
+    cell, limits = Cell("srcnn", "inference", (48, 144), 2), row.Limits(1, 1, seconds=0.01)
+    found = row_of(cell, limits, built, monkeypatch)
+    assert not built
+    pixels = 96 * 288
+    flops = 2 * 2 * 8032 * pixels  # images, weights times pixels of the interpolated image
+    assert found["flops"] == {"ours": flops, "plain": flops}
+    features = 4 * pixels * (64 + 32)
+    assert found["estimated_bytes"]["plain"] > 2 * features
+    assert found["estimated_bytes"]["ours"] > features  # of one image, then the other
+    for entry in (found["ours"], *found["pytorch"].values()):
+        assert entry["status"].startswith("not run: estimated 0.9 GFLOP and 0.0")
+    assert found["ratio"] is None
+
+
+def test_small_images_are_timed_whatever_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference up to 128x128; a training step of that size is not."""
+    cell, limits = Cell("srcnn", "inference", (128, 128), 1), row.Limits(0, 1, seconds=0.01)
+    assert row_of(cell, limits, [], monkeypatch)["ratio"] > 0
+    assert not Cell("srcnn", "train", (33, 33), 1).always
+
+
+def test_costs_of_training_steps() -> None:
+    """Three forward passes; PyTorch's count is without the gradient by the image, used by none."""
+    cell = Cell("srcnn", "train", (33, 33), 2)
+    forward = 2 * 2 * 8032 * 33 * 33
+    assert ours.flops(cell) == 3 * forward
+    found = pytorch.cost(cell, "plain")
+    assert found.flops == 3 * forward - 2 * 2 * 81 * 64 * 33 * 33
+    weights, activations = 8129, 2 * 33 * 33 * (64 + 32)
+    assert found.peak_bytes > 4 * (4 * weights + activations)  # gradient and moments as well
+
+
+def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours and the same algorithm in PyTorch are compared all the same."""
+    small = {"n_resgroups": 1, "n_resblocks": 1}
+    network = dataclasses.replace(NETWORKS["san"], hyperparameters=small)
+    monkeypatch.setitem(NETWORKS, "san", network)
+    cell = Cell("san", "inference", (256, 256), 1)
+    official, same = (pytorch.cost(cell, name) for name in ("official", "same_algorithm"))
+    assert official.peak_bytes > 4 * 256**4 > 10 * same.peak_bytes  # the centring matrix
+    assert 0.9 < same.flops / ours.flops(cell) < 1.1
+    built: list[str] = []
+    limits = row.Limits(0, 1, bytes=(official.peak_bytes + same.peak_bytes) / 2)
+    found = row_of(cell, limits, built, monkeypatch)
+    assert built == ["ours", "pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
+    assert {e["status"] for e in found["official"].values()} == {
+        f"not run: estimated {official.flops / 1e9:,.1f} GFLOP and "
+        f"{official.peak_bytes / 1e9:.2f} GB"
+    }
+    assert found["ratio"] > 0
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Replaces the processes of a run; returns what they were asked, row by row."""
+
+    def replace(fails_at: int = 100) -> list[dict[str, Any]]:
+        asked: list[dict[str, Any]] = []
+
+        def answer(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
+            if request["ask"] == "environment":
+                return ENVIRONMENT
+            if request["ask"] == "memory":
+                return {"peak_bytes": 10**8, "before_bytes": 10**7}
+            if len(asked) == fails_at:
+                raise KeyboardInterrupt
+            asked.append(request["cell"])
+            cell = Cell(**request["cell"] | {"size": tuple(request["cell"]["size"])})
+            return made_up(cell, ours=1.0, pytorch_eager=2.0)
+
+        monkeypatch.setattr(program, "ask", answer)
+        monkeypatch.setattr(program, "commit", lambda: "abc")
+        return asked
+
+    return replace
+
+
+def test_a_run_goes_on_row_by_row_and_names_the_commit_of_each(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.json"
+    before = ask(fails_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        program.main(output, quick=True, only=["srcnn", "vdsr"])
+    assert len(json.loads(output.read_text())["rows"]) == len(before) == 3
+    after = ask()
+    program.main(output, quick=True, only=["srcnn", "vdsr"])
+    assert [cell["model"] for cell in after] == ["vdsr"]
+    monkeypatch.setattr(program, "commit", lambda: "def")
+    program.main(output, quick=True, only=["srcnn"], fresh=True)
+    found = json.loads(output.read_text())
+    assert len(found["rows"]) == 4
+    assert found["conditions"]["jax"] == "1.0"
+    assert {row["model"]: row["commit"] for row in found["rows"]} == {"srcnn": "def", "vdsr": "abc"}
+    assert found["rows"][0]["pytorch"]["eager"]["peak_bytes"] == 10**8
+    assert "commit def (srcnn); commit abc (vdsr)." in output.with_suffix(".md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "rows-memory.png",
+        "rows-ratio.png",
+        "rows.json",
+        "rows.md",
+    ]
+
+
+def test_other_conditions_are_refused(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.json"
+    ask()
+    program.main(output, quick=True, only=["srcnn"])
+    before = output.read_bytes()
+    monkeypatch.setitem(ENVIRONMENT, "jax", "2.0")
+    with pytest.raises(ValueError, match=r"measured with jax 1.0 \(now 2.0\).*--fresh"):
+        program.main(output, quick=True, only=["srcnn"])
+    assert output.read_bytes() == before
+    program.main(output, quick=True, only=["vdsr"], fresh=True)
+    assert {r["model"] for r in json.loads(output.read_text())["rows"]} == {"vdsr"}
+    output.write_text("[1, 2]")
+    with pytest.raises(ValueError, match="no file of throughput results"):
+        program.main(output, quick=True, only=["vdsr"])
+    with pytest.raises(ValueError, match=r"unknown network esrgan; known are srcnn"):
+        program.main(output, only=["esrgan"])
+
+
+def test_the_smaller_training_step_stands_in_for_one_that_was_not_run(
+    ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    asked = ask()
+    program.main(tmp_path / "rows.json", only=["rcan"])
+    assert [(c["task"], c["batch"]) for c in asked if c["task"] == "train"] == [("train", 16)]
+    cell = Cell("rcan", "train", (48, 48), 1, instead=Cell("rcan", "train", (48, 48), 16))
+    large = results.without_figures(cell.instead, "not run: estimated 9 GFLOP and 99 GB")
+    assert not program.superfluous({"rows": [large]}, cell)
+
+
+def test_failed_rows_are_measured_again(tmp_path: Path) -> None:
+    cell = Cell("rcan", "train", (48, 48), 1)
+    found = {"conditions": {}, "rows": []}
+    results.store(tmp_path / "f.json", found, cell, results.without_figures(cell, "failed: why"))
+    assert results.find(found, cell) is None
+    results.store(tmp_path / "f.json", found, cell, made_up(cell, ours=1.0))
+    assert len(found["rows"]) == 1
+    assert results.find(found, cell) is not None
+
+
+def test_processes_that_end_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed by the system: memory was short; any other failure is told by its last line."""
+    cell = Cell("srcnn", "inference", (48, 48), 1)
+
+    def end(code: int) -> None:
+        ended = subprocess.CompletedProcess([], code, "", "Traceback\nValueError: unequal")
+        monkeypatch.setattr(program.subprocess, "run", lambda *_, **__: ended)
+
+    end(-9)
+    assert program.measure(cell, {})["ours"] == {"status": "out of memory"}
+    end(1)
+    found = program.measure(cell, {})
+    assert found["pytorch"]["eager"] == {"status": "failed: ValueError: unequal"}
+    assert found["ratio"] is None
+
+
+def test_report_of_a_made_up_file(tmp_path: Path) -> None:
+    csnln, edsr = (Cell(name, "inference", (48, 48), 1) for name in ("csnln", "edsr"))
+    large = Cell("edsr", "inference", (480, 640), 1)
+    rows = [
+        made_up(csnln, ours=2.0, official_eager=8.0, pytorch_eager=3.0),
+        made_up(edsr, ours=2.0, pytorch_eager=1.0),
+        results.without_figures(large, "not run: estimated 25,000 GFLOP and 2.00 GB"),
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"conditions": ENVIRONMENT, "rows": rows}))
+    written = report.write(path)
+    assert [p.name for p in written] == ["rows.md", "rows-ratio.png", "rows-memory.png"]
+    lines = written[0].read_text().splitlines()
+    assert (
+        "| edsr | inference | 48x48 | 1 | float32 | 2 (1.8 to 2.2) | 1 (0.9 to 1.1) | "
+        "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |"
+    ) in lines
+    (line,) = (line for line in lines if line.startswith("| csnln") and "1.8" in line)
+    assert "| 1.50 | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
+    assert line.endswith("| 4.00 | 1.50 |")
+    assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
+    order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
+    assert order == ["edsr", "edsr", "csnln", "edsr", "csnln"]
+    assert any("jax 1.0; torch 2.0" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [(model, "train") for model in NINE] + [("vdsr", "inference"), ("mdsr", "inference")],
+)
+def test_both_sides_compute_the_same(model: str, task: str) -> None:
+    """At full depth, in float32: outputs, or losses and gradients, within the tolerances."""
+    cell = Cell(model, task, (24, 24), 1)
+    sides = row.prepare_sides(cell)
+    names = [name for name in columns(cell) if not name.endswith("compiled")]
+    found = [
+        row.build(cell, name, sides, name.partition(".")[2], compile_limit=1).result()
+        for name in names
+    ]
+    for name, result in zip(names[1:], found[1:], strict=True):
+        check_equal(name, result, found[0], row.TOLERANCES["float32"])
+
+
+@pytest.mark.slow
+def test_the_command_from_end_to_end(tmp_path: Path) -> None:
+    output = tmp_path / "rows.json"
+    command = [sys.executable, "-m", "experiments.throughput", "--quick", "--only", "srcnn"]
+    subprocess.run([*command, "--output", str(output)], check=True, capture_output=True)
+    rows = json.loads(output.read_text())["rows"]
+    assert [found["task"] for found in rows] == ["inference", "train"]
+    for found in rows:
+        assert found["ratio"] > 0
+        assert found["ours"]["runs"] >= 3
+        assert found["ours"]["peak_bytes"] > 0
+        assert found["pytorch"]["eager"]["relative_error"]
