@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sr_jax import cluster, weights
@@ -47,7 +47,14 @@ def main(_: object) -> None:
     validation = load_images(config, "validation")
     source, scales = config.data.source, config.data.scales
     scored = score_with_progress({source: validation}, scales, contenders)
-    scores = [score for score, *_ in scored]
+    scores = []
+    for key, _, result in scored:
+        if isinstance(result, str):
+            logging.warning("%s x%d cannot be scored: %s", key.image, key.scale, result)
+        else:
+            scores.append(result[0])
+    if not scores:
+        raise ValueError("no validation image could be scored")
     report.write_scores(workdir / "scores.json", scores)
     report.print_scores(scores, contenders)
     images = [(source, pair) for pair in validation[:3]]

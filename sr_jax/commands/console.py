@@ -120,7 +120,7 @@ def image_progress(console: "Console | None" = None) -> "Progress":
 
     console = console or Console(stderr=True)
     return progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         Speed(),

@@ -1,9 +1,11 @@
 """How images are scored: the two protocols of the papers, and means over a data set."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from sr_jax.data.degradation import downscale
@@ -22,7 +24,10 @@ Datasets = Mapping[str, Sequence[ImagePair]]  # name -> images
 
 
 class Score(NamedTuple):
-    """The score of one image: PSNR in dB, SSIM, and LPIPS where it was asked for."""
+    """The score of one image: PSNR in dB, SSIM, and LPIPS where it was asked for.
+
+    The PSNR of equal images, say of a blank one, is infinite.
+    """
 
     dataset: str
     scale: int
@@ -31,6 +36,18 @@ class Score(NamedTuple):
     psnr: float
     ssim: float
     lpips: float | None = None
+
+
+class Key(NamedTuple):
+    """Which image is scored by which method."""
+
+    dataset: str
+    scale: int
+    method: str
+    image: str
+
+
+Result = tuple[Score, np.ndarray] | str
 
 
 class Contender(NamedTuple):
@@ -98,20 +115,35 @@ def score_all(
     contenders: Sequence[Contender],
     *,
     round_luma: bool = False,
-) -> Iterator[tuple[Score, ImagePair, np.ndarray]]:
+    done: Collection[Key] = (),
+) -> Iterator[tuple[Key, ImagePair, Result]]:
     """Scores image after image of whole data sets.
 
+    Args:
+        datasets: the images.
+        scales: the factors.
+        contenders: what is scored.
+        round_luma: see `score_image`.
+        done: what is not scored, as it has been.
+
     Yields:
-        The score, the image that was scored, and the result, uint8 RGB.
+        What was scored, the image, and the score with the upscaled image, uint8 RGB; or what went
+        wrong with this image, in one line.
     """
     for dataset, pairs in datasets.items():
         for scale in scales:
             for method, network, settings, _ in contenders:
                 for pair in pairs:
-                    *values, image = score_image(
-                        pair, scale, network, round_luma=round_luma, settings=settings
-                    )
-                    yield Score(dataset, scale, method, pair.name, *values), pair, image
+                    key = Key(dataset, scale, method, pair.name)
+                    if key in done:
+                        continue
+                    try:
+                        *values, image = score_image(
+                            pair, scale, network, round_luma=round_luma, settings=settings
+                        )
+                        yield key, pair, (Score(*key, *values), image)
+                    except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+                        yield key, pair, " ".join(str(error).split()) or type(error).__name__
 
 
 def score_image(
@@ -201,18 +233,26 @@ def group_scores(scores: Iterable[Score]) -> dict[tuple[str, int, str], list[Sco
 
 
 def mean_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """The rows of scores.json: the mean over the images of each data set, scale and method."""
-    return [
-        {
-            "dataset": dataset,
-            "scale": scale,
-            "method": method,
-            "psnr": sum(score.psnr for score in group) / len(group),
-            "ssim": sum(score.ssim for score in group) / len(group),
-            "images": len(group),
-        }
-        for (dataset, scale, method), group in group_scores(scores).items()
-    ]
+    """The rows of scores.json: the mean over the images of each data set, scale and method.
+
+    Images of infinite PSNR are left out; `images` says over how many the means are. Where none is
+    left PSNR is None.
+    """
+    rows = []
+    for (dataset, scale, method), group in group_scores(scores).items():
+        finite = [score for score in group if math.isfinite(score.psnr)]
+        counted = finite or group
+        rows.append(
+            {
+                "dataset": dataset,
+                "scale": scale,
+                "method": method,
+                "psnr": sum(score.psnr for score in finite) / len(finite) if finite else None,
+                "ssim": sum(score.ssim for score in counted) / len(counted),
+                "images": len(counted),
+            }
+        )
+    return rows
 
 
 def mean_lpips(scores: Sequence[Score]) -> float | None:
