@@ -203,6 +203,7 @@ def _decode_tiff(data: bytes) -> Picture:
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends, default=0) > len(data):
             raise ValueError("the file is truncated")
+        _check_bands(page)
         if page.bitspersample <= 8:
             with warnings.catch_warnings():
                 # Of strips that Pillow calls too large; the pixels are counted above.
@@ -213,6 +214,21 @@ def _decode_tiff(data: bytes) -> Picture:
                 f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"
             )
         return Picture(_arrange_tiff(page), page.tags.valueof(_TIFF_PROFILE))
+
+
+def _check_bands(page: "tifffile.TiffPage") -> None:
+    """Raises ValueError for bands that are neither colour nor opacity, such as infrared."""
+    import tifffile
+
+    alpha = (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA)
+    colours = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}
+    name = getattr(page.photometric, "name", "")
+    extra = page.samplesperpixel - colours.get(name, 1)
+    if extra > 1 or (extra == 1 and page.extrasamples[:1] not in ((kind,) for kind in alpha)):
+        raise ValueError(
+            f"it has {page.samplesperpixel} bands, expected grey or RGB, with opacity at most: "
+            "save it without the others"
+        )
 
 
 def _arrange_tiff(page: "tifffile.TiffPage") -> np.ndarray:
