@@ -14,9 +14,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sr_jax import cluster, weights
+from sr_jax import cluster
 from sr_jax.commands.console import log_to_terminal, run
 from sr_jax.commands.evaluate import score_with_progress
+from sr_jax.commands.model import open_model
 from sr_jax.evaluation import report
 from sr_jax.evaluation.scoring import list_contenders
 from sr_jax.recipe import default_workdir, load_images, read_config
@@ -43,7 +44,10 @@ def main(_: object) -> None:
     if MODE.value == "train":
         train(read_config(config), workdir, profile=PROFILE.value)
         return
-    contenders = list_contenders(weights.load(weights.find(workdir), allow=(config.model.name,)))
+    opened = open_model(str(workdir), allow=(config.model.name,))
+    if opened.note:
+        logging.info("%s", opened.note)
+    contenders = list_contenders((opened.model, opened.variables))
     validation = load_images(config, "validation")
     source, scales = config.data.source, config.data.scales
     scored = score_with_progress({source: validation}, scales, contenders)

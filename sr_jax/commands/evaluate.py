@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr_jax.commands.console import image_progress, parse_length
-from sr_jax.commands.journal import Journal, digest, stamp
+from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.model import open_model
 
 if TYPE_CHECKING:
     from sr_jax.data.sources import ImagePair
@@ -43,6 +44,9 @@ def evaluate(
         typer.Option(
             help="What to call the network in rows and published tables. Default: its architecture."
         ),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -89,7 +93,6 @@ def evaluate(
     What cannot be scored is named, and the means are over the others. After an interruption the
     same command does what is missing.
     """
-    from sr_jax import weights
     from sr_jax.data.sources.layouts import find_layout
     from sr_jax.evaluation import report
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
@@ -101,10 +104,12 @@ def evaluate(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
     )
-    contenders, place = [BICUBIC], None
+    contenders, identity = [BICUBIC], None
     if model != BICUBIC.method:
-        place = weights.find(model)
-        network = weights.load(place, allow=allow or ())
+        *_, note, identity = opened = open_model(model, allow=allow or (), step=step)
+        network = opened.model, opened.variables
+        if note:
+            print(note)
         contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
         asked = scale or network[0].known_scales or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]
@@ -128,7 +133,7 @@ def evaluate(
 
         distance = load_lpips()
     request = {
-        "model": digest(place) if place else model,
+        "model": identity,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
         "folders": [str(folder.resolve()) for folder in folders],
         "round_luma": round_luma,

@@ -14,7 +14,8 @@ import typer
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length
 from sr_jax.commands.files import find_images, name_outputs
-from sr_jax.commands.journal import Journal, digest, stamp
+from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.model import open_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,9 @@ def upscale(
     output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -120,7 +124,6 @@ def upscale(
     import jax
     from rich.console import Console
 
-    from sr_jax import weights
     from sr_jax.imaging.files import read_picture, write_image
     from sr_jax.inference.layout import plan, share_tile
     from sr_jax.inference.settings import Settings
@@ -136,11 +139,12 @@ def upscale(
         shard=shard_image,
     )
     keep_compilations()
-    place = weights.find(model)
-    network, variables = weights.load(place, allow=allow or ())
+    network, variables, note, identity = open_model(model, allow=allow or (), step=step)
+    if note:
+        print(note)
     factor = network_factor(network, scale)
     console = Console(stderr=True)
-    asked = {"model": digest(place), "scale": scale, "alpha": alpha} | dataclasses.asdict(settings)
+    asked = {"model": identity, "scale": scale, "alpha": alpha} | dataclasses.asdict(settings)
     journal = Journal(output / ".sr_jax-upscale.jsonl", asked)
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):

@@ -224,7 +224,7 @@ def _check_bands(page: "tifffile.TiffPage") -> None:
     colours = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}
     name = getattr(page.photometric, "name", "")
     extra = page.samplesperpixel - colours.get(name, 1)
-    if extra > 1 or (extra == 1 and page.extrasamples[:1] not in ((kind,) for kind in alpha)):
+    if extra > 1 or (extra == 1 and not set(page.extrasamples[:1]) & set(alpha)):
         raise ValueError(
             f"it has {page.samplesperpixel} bands, expected grey or RGB, with opacity at most: "
             "save it without the others"

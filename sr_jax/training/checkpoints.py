@@ -164,19 +164,41 @@ class Checkpoints:
             ) from error
 
 
-def read_variables(workdir: Path) -> dict[str, Any]:
-    """The variables that the newest checkpoint of another training would ship, on one device.
+def read_variables(workdir: Path, step: int | None = None) -> tuple[dict[str, Any], int]:
+    """The variables that a checkpoint of a training would ship, on one device, and its step.
+
+    The average of the parameters where there is one.
+
+    Args:
+        workdir: of the training.
+        step: None is the newest that can be read.
 
     Raises:
-        ValueError: there is no checkpoint, or the newest cannot be read.
+        ValueError: there is no such checkpoint, or it cannot be read.
     """
     folder = workdir.absolute() / "checkpoints"
     steps = _steps(folder)
     if not steps:
         raise ValueError(f"no checkpoint in {folder}")
+    if step is not None:
+        if step not in steps:
+            known = ", ".join(map(str, steps[-10:]))
+            raise ValueError(f"no checkpoint of step {step} in {folder}; there are {known}")
+        return _read_variables(folder / str(step)), step
+    failures = []
+    for newest in reversed(steps):
+        try:
+            return _read_variables(folder / str(newest)), newest
+        except ValueError as error:
+            logging.warning("%s", error)
+            failures.append(error)
+    raise failures[0]
+
+
+def _read_variables(folder: Path) -> dict[str, Any]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
-        reader, place = ocp.StandardCheckpointHandler(), folder / str(steps[-1]) / STATE
+        reader, place = ocp.StandardCheckpointHandler(), folder / STATE
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
             reader.metadata(place).tree,
@@ -185,7 +207,7 @@ def read_variables(workdir: Path) -> dict[str, Any]:
         _check(tree, _read_checksums(place.parent))
     except Exception as error:  # whatever a damaged file brings about in the libraries
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"cannot read checkpoint {folder / str(steps[-1])}: {reason}") from error
+        raise ValueError(f"cannot read checkpoint {folder}: {reason}") from error
     tree = tree.get("generator", tree)
     return {"params": tree["ema"] or tree["params"], **tree["rest"]}
 

@@ -1,5 +1,7 @@
 """Starting points: variables of another training that a network begins with."""
 
+import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from sr_jax import weights
-from sr_jax.models import describe_model
+from sr_jax.models import create_model, describe_model
 from sr_jax.models.network import Network
 from sr_jax.training.checkpoints import read_variables
 
@@ -29,7 +31,7 @@ def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
     """
     folder = Path(path)
     if (folder / "checkpoints").is_dir() and not (folder / "weights.safetensors").exists():
-        found = _flat(read_variables(folder))
+        found = _flat(read_variables(folder)[0])
     elif not folder.exists():
         raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
     else:
@@ -51,6 +53,36 @@ def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
     ):
         logging.info("init_from %s: %s %s", path, what, ", ".join(names) or "nothing")
     return taken
+
+
+def load_run(
+    workdir: Path, *, allow: Collection[str] = (), step: int | None = None
+) -> tuple[Network, dict[str, Any], int]:
+    """The network of a training that may still go on.
+
+    Args:
+        workdir: of the training.
+        allow: import paths of networks outside this package that may be imported.
+        step: of the checkpoint; None is the newest.
+
+    Returns:
+        (model, variables, step).
+
+    Raises:
+        ValueError: no workdir, no such checkpoint, or it cannot be read.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(
+            f"{workdir} holds neither weights.safetensors nor checkpoints: it is no workdir"
+        )
+    try:
+        fields = json.loads((workdir / "config.json").read_text())["model"]
+        model = create_model(allow=allow, **fields)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{workdir / 'config.json'} does not say the network: {error}") from None
+    variables, found = read_variables(workdir, step)
+    weights.check_variables(workdir, model, _flat(variables))
+    return model, variables, found
 
 
 def _flat(tree: Any) -> dict[str, Any]:

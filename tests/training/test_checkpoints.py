@@ -169,7 +169,7 @@ def test_checkpoint_of_another_recipe_is_refused_and_kept(told, states, like, wo
 def test_what_a_killed_run_left_is_cleared_away(states, like, workdir):
     left = workdir / "checkpoints" / "6.orbax-checkpoint-tmp"
     shutil.copytree(workdir / "checkpoints" / "4", left)
-    assert_equal(read_variables(workdir)["params"], states[4].params)
+    assert_equal(read_variables(workdir)[0]["params"], states[4].params)
     assert left.exists()  # another run may be at work there
     checkpoints = Checkpoints(workdir, keep=2)
     assert not left.exists()
@@ -177,15 +177,20 @@ def test_what_a_killed_run_left_is_cleared_away(states, like, workdir):
 
 
 def test_variables_of_a_checkpoint(states, workdir):
-    assert_equal(read_variables(workdir)["params"], states[4].params)
+    assert_equal(read_variables(workdir)[0]["params"], states[4].params)
     assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["2", "4"]
 
 
 @pytest.mark.parametrize("file", ["_METADATA", "manifest.ocdbt"])
-def test_variables_of_a_damaged_checkpoint(file, workdir):
+def test_variables_of_a_damaged_checkpoint(file, states, workdir):
     damage(workdir / "checkpoints" / "4" / "default" / file, "halved")
+    variables, step = read_variables(workdir)
+    assert step == 2
+    assert_equal(variables["params"], states[2].params)
     with pytest.raises(ValueError, match=r"cannot read checkpoint .*/checkpoints/4: "):
-        read_variables(workdir)
+        read_variables(workdir, 4)
+    with pytest.raises(ValueError, match=r"no checkpoint of step 3 in .*; there are 2, 4"):
+        read_variables(workdir, 3)
     assert not (workdir / "checkpoints-unreadable").exists()
 
 
