@@ -149,7 +149,7 @@ def upscale(
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):
         taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
-        strange = [path for path in taken if path not in finished.values()]
+        strange = [path for path in taken if str(path.absolute()) not in journal.entries]
         if strange:
             raise ValueError(
                 f"{strange[0]} exists and is not of an unfinished run of this command: give "
