@@ -34,6 +34,7 @@ _ANY = Range(lambda value: True, "")
 RANGES: Mapping[str, Range] = {
     "seed": Range(lambda value: 0 <= value < 2**32, "from 0 to below 2**32"),
     "init_from": _ANY,
+    "init_strict": _ANY,
     "data.source": _one_of("photos", "folder", "div2k"),
     "data.path": _ANY,
     "data.scales": Range(

@@ -1,5 +1,6 @@
 """From a config to the parts of a training. Nothing behind this door knows a config."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ class Recipe:
         seed: of the initial parameters.
         adversary: None trains on the loss alone.
         init_from: weights file or workdir of another network to start from; None is from scratch.
+        init_strict: see `sr_jax.training.start.read_start`.
         dtype: of the computation, one of `DTYPES`.
         accumulate: parts in which a batch is processed; 0 has the number chosen.
         ema_decay: of the average of the parameters that is validated and shipped; 0 keeps none.
@@ -75,6 +77,7 @@ class Recipe:
     seed: int = 0
     adversary: Adversary | None = None
     init_from: str | None = None
+    init_strict: bool = True
     dtype: str = "float32"
     accumulate: int = 0
     ema_decay: float = 0.0
@@ -165,6 +168,7 @@ def read_config(config: ConfigDict) -> Recipe:
         seed=config.seed,
         adversary=adversary,
         init_from=None if config.init_from == "none" else config.init_from,
+        init_strict=config.init_strict,
         dtype=train.dtype,
         accumulate=train.accumulate,
         ema_decay=train.ema,
@@ -222,10 +226,15 @@ def read_loss(section: ConfigDict) -> Loss:
 
 
 def default_workdir(config: str) -> str:
-    """Where `python -m sr_jax.main --config=CONFIG` puts its results.
+    """Where `python -m sr_jax.main --config=CONFIG` puts its results: a place of its own for each.
 
     >>> default_workdir("configs/edsr.py:x2,baseline")
     'runs/edsr-x2-baseline'
+    >>> default_workdir("configs/vdsr.py:folder=T91"), default_workdir("configs/vdsr.py:folder,T91")
+    ('runs/vdsr-folder-T91-35fef5', 'runs/vdsr-folder-T91')
     """
     name, _, arguments = config.partition(":")
-    return "-".join([f"runs/{Path(name).stem}", *re.findall(r"[\w.]+", arguments)])
+    words = re.findall(r"[\w.]+", arguments)
+    if ",".join(words) != arguments:  # which the words alone would not tell from others
+        words.append(hashlib.sha256(arguments.encode()).hexdigest()[:6])
+    return "-".join([f"runs/{Path(name).stem}", *words])

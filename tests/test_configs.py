@@ -410,7 +410,7 @@ def test_defaults_leave_room_for_every_field():
     [
         ("edsr", "x2,baseline", "runs/edsr-x2-baseline"),
         ("vdsr", "", "runs/vdsr"),
-        ("vdsr", "folder=a/T91,b", "runs/vdsr-folder-a-T91-b"),
+        ("vdsr", "folder=a/T91,b", "runs/vdsr-folder-a-T91-b-2c039d"),
     ],
 )
 def test_default_workdir(name, arguments, workdir):

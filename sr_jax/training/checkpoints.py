@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -270,7 +271,7 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
     """Makes a workdir this config's own, or checks that it is.
 
     Writes WORKDIR/config.json, by process 0. Where there is one already, its model must be the
-    same; other fields may change, and the file is brought up to date.
+    same; other fields may change, which the log tells, and the file is brought up to date.
 
     Raises:
         ValueError: the workdir belongs to another network; the fields that differ are listed.
@@ -279,7 +280,8 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
     model = dict(config.get("model", {}))
     if path.exists():
         try:
-            stored = json.loads(path.read_text())["model"]
+            before = json.loads(path.read_text())
+            stored = before["model"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}): restore it or take another workdir"
@@ -294,5 +296,9 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
                 f"{workdir} holds the training of another network ({'; '.join(differences)}): "
                 "take another workdir, or the config that it was started with"
             )
+        then, now = (flax.traverse_util.flatten_dict(dict(c), sep=".") for c in (before, config))
+        for name in sorted(then.keys() | now.keys()):
+            if then.get(name) != now.get(name):
+                logging.warning("%s was %r, is %r from now on", name, then.get(name), now.get(name))
     if jax.process_index() == 0:
         write_bytes(path, json.dumps(config, indent=2).encode())

@@ -14,8 +14,11 @@ from sr_jax.models import create_model, describe_model
 from sr_jax.models.network import Network
 from sr_jax.training.checkpoints import read_variables
 
+# Hyper-parameters that no shape shows. With another value the same weights are another network.
+UNSEEN = ("res_scale", "rgb_range", "padding", "output", "bn_epsilon")
 
-def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
+
+def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, np.ndarray]:
     """The variables of another training that fit a network, by path.
 
     For the recipes that start one scale from another: what has no counterpart or another shape
@@ -25,17 +28,21 @@ def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
         path: a weights file or a workdir. Of a workdir whose training has not finished, the newest
             checkpoint is taken.
         model: the network to be trained.
+        strict: whether it must have the other network's values of `UNSEEN`.
 
     Raises:
-        ValueError: no such file, or nothing in it fits.
+        ValueError: no such file, nothing in it fits, or a value of `UNSEEN` differs.
     """
     folder = Path(path)
     if (folder / "checkpoints").is_dir() and not (folder / "weights.safetensors").exists():
-        found = _flat(read_variables(folder)[0])
+        other, variables, _ = load_run(folder, allow=(describe_model(model)[0],))
     elif not folder.exists():
         raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
     else:
-        found = _flat(weights.load(weights.find(path), allow=(describe_model(model)[0],))[1])
+        place = weights.find(path)
+        other, variables = weights.load(place, allow=(describe_model(model)[0],))
+    _check_unseen(path, other, model, strict)
+    found = _flat(variables)
     wanted = _flat(weights.variable_shapes(model))
     taken = {
         name: np.asarray(value)
@@ -53,6 +60,22 @@ def read_start(path: str, model: Network) -> dict[str, np.ndarray]:
     ):
         logging.info("init_from %s: %s %s", path, what, ", ".join(names) or "nothing")
     return taken
+
+
+def _check_unseen(path: str, other: Network, model: Network, strict: bool) -> None:
+    theirs, ours = other.hyperparameters, model.hyperparameters
+    differing = [
+        f"{name} is {theirs[name]} there and {ours[name]} here"
+        for name in UNSEEN
+        if name in theirs and name in ours and theirs[name] != ours[name]
+    ]
+    if differing and strict:
+        raise ValueError(
+            f"init_from {path}: {'; '.join(differing)}, so that its weights would be another "
+            "network: give that value (model....), or set init_strict to False"
+        )
+    for line in differing:
+        logging.warning("init_from %s: %s", path, line)
 
 
 def load_run(
