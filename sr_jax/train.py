@@ -60,7 +60,7 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     # --------------------------------------------------------------------------------- devices
     model = recipe.model
     mesh = make_mesh(recipe.sampler.batch_size // (recipe.accumulate or 1))
-    claim_workdir(workdir, recipe.config)
+    lock = claim_workdir(workdir, recipe.config)
 
     # ---------------------------------------------------------------------------------- images
     sampler = recipe.sampler.without_small_images()
@@ -164,6 +164,8 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     if first:
         weights.save(workdir / "weights.safetensors", model, fetch(state.variables()))
     logging.info("finished at step %d: %s", stop, workdir / "weights.safetensors")
+    if lock:
+        lock.close()
 
 
 def keep_best(

@@ -6,7 +6,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import flax.traverse_util
 import jax
@@ -267,15 +267,21 @@ def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     return f"{', '.join(differing[:3])}{more} differ"
 
 
-def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
+def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> IO[str] | None:
     """Makes a workdir this config's own, or checks that it is.
 
     Writes WORKDIR/config.json, by process 0. Where there is one already, its model must be the
     same; other fields may change, which the log tells, and the file is brought up to date.
 
+    Returns:
+        WORKDIR/lock, which no other training can take before it is closed or this process ends;
+        None in processes but the first.
+
     Raises:
-        ValueError: the workdir belongs to another network; the fields that differ are listed.
+        ValueError: the workdir belongs to another network, and the fields that differ are listed;
+            or another training is at work there.
     """
+    lock = _lock(workdir) if jax.process_index() == 0 else None
     path = workdir / "config.json"
     model = dict(config.get("model", {}))
     if path.exists():
@@ -302,3 +308,24 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
                 logging.warning("%s was %r, is %r from now on", name, then.get(name), now.get(name))
     if jax.process_index() == 0:
         write_bytes(path, json.dumps(config, indent=2).encode())
+    return lock
+
+
+def _lock(workdir: Path) -> IO[str] | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = (workdir / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(
+            f"another training is at work in {workdir}: take another workdir or wait; processes of "
+            "one training need --coordinator, --num_processes and --process_id"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return file
