@@ -117,7 +117,13 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
         disable=not first,
     )
     task = bar.add_task("", total=stop, completed=start, status="compiling")
-    with contextlib.closing(checkpoints), contextlib.closing(writer), bar, StopRequest() as signals:
+    with (
+        lock or contextlib.nullcontext(),
+        contextlib.closing(checkpoints),
+        contextlib.closing(writer),
+        bar,
+        StopRequest() as signals,
+    ):
         for step in range(start, stop):
             if step in traced[:1]:
                 jax.profiler.start_trace(workdir / "profile")
@@ -164,8 +170,6 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     if first:
         weights.save(workdir / "weights.safetensors", model, fetch(state.variables()))
     logging.info("finished at step %d: %s", stop, workdir / "weights.safetensors")
-    if lock:
-        lock.close()
 
 
 def keep_best(
