@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from tensorboard.util.tensor_util import make_ndarray
 from sr_jax.data import sources
 from sr_jax.data.sources import ImagePair
 from sr_jax.imaging import files
+
+# TensorBoard reads its files without TensorFlow where there is a module of this name.
+sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SECONDS = 300  # that a process may take
@@ -62,7 +66,12 @@ NETWORKS = {
         "--config.optimizer.learning_rate=1e-3",
     ),
 }
-COMMON = ("--config.data.batch_size=8", "--config.train.log_every=1")
+# Patches are cut on the device, which spares every process the import of TensorFlow.
+COMMON = (
+    "--config.data.batch_size=8",
+    "--config.data.placement=device",
+    "--config.train.log_every=1",
+)
 
 
 @functools.cache

@@ -23,7 +23,8 @@ STEPS = 20
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "trained"
-    train(workdir, f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=5")
+    arguments = (f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=5")
+    train(workdir, *arguments, "--config.data.placement=host")
     return workdir
 
 

@@ -32,7 +32,6 @@ CASES = {
     "srcnn": ("srcnn_955", {"padding": "replicate"}, 3, 43),
     "vdsr": ("vdsr", {"depth": 3, "n_feats": 4}, 2, 43),
     "srresnet": ("srresnet", {"n_resblocks": 1, "n_feats": 4}, 4, 43),
-    "srgan": ("srgan_generator", {"n_resblocks": 1, "n_feats": 4, "scale": 2}, 2, 43),
     "edsr": ("edsr", {"n_resblocks": 1, "n_feats": 4, "scale": 4}, 4, 43),
     "mdsr": ("mdsr", {"n_resblocks": 1, "n_feats": 4}, 3, 43),
     "rcan": ("rcan", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}, 2, 43),
