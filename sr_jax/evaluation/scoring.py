@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import ImagePair
@@ -15,7 +16,7 @@ from sr_jax.imaging.files import from_float, to_float
 from sr_jax.imaging.metrics import psnr, score_luma, shave, ssim
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.upscaler import run_network, upscale_rgb
+from sr_jax.inference.upscaler import run_network, tiled_if_needed, upscale_rgb
 from sr_jax.models import ARCHITECTURES, create_model, describe_model
 from sr_jax.models.network import Network
 
@@ -185,12 +186,30 @@ def score_image(
     if network is None:
         image = imresize(lr, scale)
     else:
+        settings = _settings(pair.name, network, lr, scale, settings)
         colour = upscale_rgb(*network, to_float(lr), scale, settings)
         image = from_float(colour)
         if network[0].n_colors == 1:
             luma, reference = rgb_to_luma(colour), rgb_to_luma(to_float(hr))
             return *_compare(luma, reference, scale, round_luma=False), image
     return *score_luma(image, hr, border=scale, round_luma=round_luma), image
+
+
+def _settings(
+    name: str, network: Loaded, lr: np.ndarray, scale: int, settings: Settings
+) -> Settings:
+    """Tiles for an image that is too large for the memory, which the log tells."""
+    fitting = tiled_if_needed(*network, lr.shape[0], lr.shape[1], scale, settings)
+    if fitting != settings:
+        exact = network[0].receptive_radius is not None
+        if exact:
+            fitting = dataclasses.replace(fitting, overlap="exact")
+        logging.warning(
+            "%s is too large to be scored in one piece and is scored in tiles, %s",
+            name,
+            "which changes nothing" if exact else "which changes the score a little",
+        )
+    return fitting
 
 
 def _score_luma(
@@ -204,6 +223,7 @@ def _score_luma(
     if network is None:
         predicted = imresize(low, size=luma.shape[:2])
     else:
+        settings = _settings(pair.name, network, low, scale, settings)
         predicted = run_network(*network, low, scale, settings)
     if grey:
         colour = np.repeat(predicted, 3, axis=-1)

@@ -1,5 +1,6 @@
 """A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
+from sr_jax.inference.cost import fits_whole
 from sr_jax.inference.ensemble import symmetries
 from sr_jax.inference.layout import layout
 from sr_jax.inference.program import (
@@ -58,6 +60,25 @@ def network_factor(model: Network, scale: float | None) -> int:
     if known is None:
         return math.ceil(scale)
     return min((factor for factor in known if factor >= scale), default=max(known))
+
+
+def tiled_if_needed(
+    model: Network, variables: Variables, height: int, width: int, scale: int, settings: Settings
+) -> Settings:
+    """The settings, with automatic tiles where they ask for a whole image that cannot be one.
+
+    Args:
+        model, variables: the network.
+        height, width: of the image.
+        scale: see `network_scale`.
+        settings: how the image goes through the network.
+    """
+    size = input_size(model, height, width, scale)
+    if settings.tile is not None or settings.shard:
+        return settings
+    if fits_whole(model, variables, size, scale, settings):
+        return settings
+    return dataclasses.replace(settings, tile="auto")
 
 
 def run_network(
