@@ -180,7 +180,7 @@ def upscale(
     with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):
             try:
-                image, icc_profile = read_picture(path)
+                image, icc_profile, metadata = read_picture(path)
                 size = _scaled(image, factor if scale is None else scale)
                 if dry_run:
                     height, width = image.shape[:2]
@@ -197,7 +197,7 @@ def upscale(
                     size=None if size == _scaled(image, factor) else size,
                     alpha=str(alpha),
                 )
-                write_image(target, result, icc_profile=icc_profile)
+                write_image(target, result, icc_profile=icc_profile, metadata=metadata)
                 journal.add(str(target.absolute()), _origin(path))
                 done += 1
                 if comparison:

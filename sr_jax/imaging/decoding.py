@@ -18,7 +18,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from sr_jax.imaging import metadata as metadata_of
 from sr_jax.imaging import profiles
+from sr_jax.imaging.metadata import Metadata
 
 if TYPE_CHECKING:
     import tifffile
@@ -52,10 +54,12 @@ class Picture(NamedTuple):
     Attributes:
         pixels: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
         icc_profile: the ICC profile of these pixels, or None if the file has none that fits them.
+        metadata: what else the file carries.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None
+    metadata: Metadata = Metadata()
 
 
 def decode(data: bytes) -> Picture:
@@ -65,11 +69,11 @@ def decode(data: bytes) -> Picture:
         ValueError: a format that is not read.
         Exception: nearly any other, from the decoders, if it is corrupt.
     """
-    pixels, profile = _decode(data)
+    pixels, profile, metadata = _decode(data)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if profile is not None and not profiles.fits(profile, channels):
         profile = None
-    return Picture(np.ascontiguousarray(pixels), profile)
+    return Picture(np.ascontiguousarray(pixels), profile, metadata)
 
 
 def decode_size(stream: BinaryIO) -> tuple[int, int]:
@@ -103,7 +107,8 @@ def _decode(data: bytes) -> Picture:
         bits = _depth_of_jpeg2000(data) if kind is Jpeg2KImageFile else _depth_of_avif(data)
         if bits > 8:
             raise ValueError(f"samples of {bits} bits, of this format 8 are read: save it as PNG")
-    return _decode_with_pillow(kind(io.BytesIO(data)))
+    image = kind(io.BytesIO(data))
+    return _decode_with_pillow(image, metadata_of.of_pillow(image))
 
 
 def _kind(data: bytes) -> type[ImageFile.ImageFile]:
@@ -135,7 +140,7 @@ def _kind(data: bytes) -> type[ImageFile.ImageFile]:
     )
 
 
-def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
+def _decode_with_pillow(image: ImageFile.ImageFile, metadata: Metadata) -> Picture:
     _check_pixels(*image.size)
     frames = getattr(image, "n_frames", 1)
     if frames != 1 and not isinstance(image, TiffImageFile | GifImageFile):
@@ -155,15 +160,16 @@ def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
         converted, profile = profiles.cmyk_to_srgb(image, profile), None
     elif image.mode != mode:
         converted = image.convert(mode)
-    return Picture(_orient(np.asarray(converted), orientation), profile)
+    return Picture(_orient(np.asarray(converted), orientation), profile, metadata)
 
 
 def _decode_png(data: bytes) -> Picture:
     image = PngImageFile(io.BytesIO(data))
     # IHDR comes first: signature (8), length and name (8), width (4), height (4), depth (1).
     width, height, depth = struct.unpack(">IIB", data[16:25])
+    metadata = metadata_of.of_png(PngImageFile(io.BytesIO(data)), data)
     if depth != 16:
-        return _decode_with_pillow(image)
+        return _decode_with_pillow(image, metadata)
     # Pillow reduces 16-bit RGB to 8 bits in silence.
     import imagecodecs  # large, and only needed for these files
 
@@ -171,7 +177,7 @@ def _decode_png(data: bytes) -> Picture:
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))
     pixels = _orient(imagecodecs.png_decode(data), _orientation(exif))
-    return Picture(pixels, image.info.get("icc_profile"))
+    return Picture(pixels, image.info.get("icc_profile"), metadata)
 
 
 def _depth_of_jpeg2000(data: bytes) -> int:
@@ -208,7 +214,8 @@ def _decode_tiff(data: bytes) -> Picture:
             with warnings.catch_warnings():
                 # Of strips that Pillow calls too large; the pixels are counted above.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
+                image = TiffImageFile(io.BytesIO(data))
+                return _decode_with_pillow(image, metadata_of.of_pillow(image))
         if page.dtype != np.uint16 or page.bitspersample != 16:
             raise ValueError(
                 f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"

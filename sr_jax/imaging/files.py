@@ -21,6 +21,7 @@ from sr_jax.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from sr_jax.imaging.decoding import Picture as Picture
 from sr_jax.imaging.decoding import decode, decode_size
 from sr_jax.imaging.encoding import encode
+from sr_jax.imaging.metadata import Metadata
 from sr_jax.storage import write_bytes
 
 # Formats that are written, by file suffix (lower case).
@@ -56,14 +57,15 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     An ICC profile of the image's own kind (grey for grey, RGB for RGB) comes with the pixels, which
     stay as they are. CMYK becomes sRGB: through the profile that the file embeds (relative
     colorimetric), else by the plain formula (255 - ink) (255 - black) / 255; no profile comes with
-    it. Profiles that fit neither are left out, as is all other metadata, PNG's gAMA and cHRM too.
+    it. Profiles that fit neither are left out. Exif, resolution, gAMA and cICP come too; all other
+    metadata is left out.
 
     Args:
         path: the file.
 
     Returns:
         Pixels in uint8 or uint16, as the file has 8 (or fewer) or 16 bits a sample, of shape
-        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4); and their ICC profile or None.
+        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4); their ICC profile or None; and metadata.
 
     Raises:
         ValueError: if the file is missing, no regular file, corrupt, truncated, of more than
@@ -87,7 +89,11 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def write_image(
-    path: str | os.PathLike[str], image: np.ndarray, *, icc_profile: bytes | None = None
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    *,
+    icc_profile: bytes | None = None,
+    metadata: Metadata = Metadata(),
 ) -> None:
     """Writes an image file in the format that the suffix of `path` names.
 
@@ -100,6 +106,7 @@ def write_image(
         path: the file; it is replaced if it exists.
         image: uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4).
         icc_profile: the ICC profile of these pixels, as `read_picture` returns it, or None.
+        metadata: what a PNG file carries too, as `read_picture` returns it.
 
     Raises:
         ValueError: if the suffix is unknown, or the format cannot store this dtype, shape, size or
@@ -121,7 +128,7 @@ def write_image(
     if path.is_dir():
         raise ValueError(f"cannot write image {path}: it is a folder")
     try:
-        content = encode(image, kind, icc_profile)
+        content = encode(image, kind, icc_profile, metadata)
     except (ValueError, ImportError) as error:
         raise ValueError(f"cannot write image {path}: {error}") from error
     write_bytes(path, content)

@@ -265,7 +265,7 @@ def test_profile_and_orientation(model, tmp_path):
         path = tmp_path / f"a{suffix}"
         Image.fromarray(noise(5, 7, 3)).save(path, exif=exif, icc_profile=SRGB)
         upscale([path], model=model, output=tmp_path / "out", overwrite=True)
-        pixels, icc_profile = read_picture(tmp_path / "out" / "a.png")
+        pixels, icc_profile, _ = read_picture(tmp_path / "out" / "a.png")
         assert pixels.shape == (14, 10, 3)
         assert icc_profile == SRGB
         with Image.open(tmp_path / "out" / "a.png") as written:

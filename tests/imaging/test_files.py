@@ -407,7 +407,7 @@ def test_cmyk_goes_through_its_profile(tmp_path: Path, suffix: str) -> None:
     }
     for profile, colours in expected.items():
         image.save(tmp_path / f"a{suffix}", icc_profile=PROFILES[profile])
-        pixels, icc_profile = read_picture(tmp_path / f"a{suffix}")
+        pixels, icc_profile, _ = read_picture(tmp_path / f"a{suffix}")
         assert icc_profile is None
         np.testing.assert_allclose([pixels[2, 2], pixels[13, 2]], colours, atol=8)
 
