@@ -35,6 +35,20 @@ def run(program: Callable[[], object]) -> None:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
+def check_devices() -> None:
+    """Raises ValueError where JAX finds none of the platforms that JAX_PLATFORMS names."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or "no such device"
+        raise ValueError(
+            f"JAX cannot use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} here ({reason}): "
+            "unset it, or install what that platform needs"
+        ) from None
+
+
 def run_old_name(command: Callable[..., None]) -> None:
     """Runs a command as `python -m sr_jax.COMMAND`, which is its name until the next release."""
     import typer

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sr_jax.commands.console import check_devices
 from sr_jax.commands.journal import digest
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def open_model(model: str, *, allow: Collection[str] = (), step: int | None = No
     from sr_jax import weights
     from sr_jax.interop.checkpoint import READERS
 
+    check_devices()
     path = Path(model)
     final = path / "weights.safetensors"
     if path.is_dir() and (step is not None or not final.exists()):
