@@ -12,6 +12,9 @@ BIN = .venv/bin
 RUNTIME = .venv/installed-$(ACCELERATOR)
 DEVELOPMENT = .venv/installed-$(ACCELERATOR)-dev
 DEMO = runs/demo
+# No optimisations, and one thread: the tests run side by side.
+FAST_COMPILER = --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
+	--xla_cpu_multi_thread_eigen=false
 
 .PHONY: demo test test-all lint venv clean
 
@@ -21,7 +24,7 @@ demo: $(RUNTIME)
 	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
 
 test: $(DEVELOPMENT)
-	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" \
+	XLA_FLAGS="$$XLA_FLAGS $(FAST_COMPILER)" \
 		$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-all: $(DEVELOPMENT)

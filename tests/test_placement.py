@@ -52,8 +52,10 @@ def config_of(network: str, **fields: Any) -> Any:
     recipe, *flags = NETWORKS[network]
     name, _, arguments = Path(recipe).name.partition(".py:")
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
-    values = dict(flag.removeprefix("--config.").split("=") for flag in (*flags, *COMMON))
-    values = {key: "none" if v == "none" else ast.literal_eval(v) for key, v in values.items()}
+    values = {}
+    for flag in (*flags, *COMMON):
+        field, _, text = flag.removeprefix("--config.").partition("=")
+        values[field] = text if text.isalpha() else ast.literal_eval(text)
     config.update_from_flattened_dict(
         values | {"data.source": "folder", "data.path": str(photos()), "train.eval_images": 1}
     )
