@@ -15,8 +15,8 @@ from sr_jax.training.checkpoints import Checkpoints, read_variables
 from sr_jax.training.optimizers import make_optimizer
 from sr_jax.training.state import create_state
 
-# Where one of Orbax's readers fails, those still under way do, too; pyproject.toml has those of them
-# that are told later.
+# Where one of Orbax's readers fails, those still under way do, too. What they tell later is in
+# pyproject.toml.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 DAMAGES = {
