@@ -1,5 +1,6 @@
 """Checkpoints that are damaged, of another recipe, or cannot be written."""
 
+import gc
 import logging
 import shutil
 from pathlib import Path
@@ -14,7 +15,8 @@ from sr_jax.training.checkpoints import Checkpoints, read_variables
 from sr_jax.training.optimizers import make_optimizer
 from sr_jax.training.state import create_state
 
-# Where one of Orbax's readers fails, those still under way do, too.
+# Where one of Orbax's readers fails, those still under way do, too. What they tell later is in
+# pyproject.toml.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 DAMAGES = {
@@ -24,6 +26,12 @@ DAMAGES = {
     "zeros": lambda content: bytes(len(content)),  # as some file systems leave after a power cut
     "removed": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_for_the_next_test():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
