@@ -199,7 +199,7 @@ ARGUMENTS = {
         "loss.name": "mse",
         "loss.scale": 2.0,
         "adversarial.weight": 1e-3,
-        "init_from": "runs/srresnet-folder-a-mse-b",
+        "init_from": "runs/srresnet-folder-a-mse-b-abbcc7",
     },
     "edsr:x4,baseline,photos": {
         "model.name": "edsr_baseline",

@@ -97,7 +97,7 @@ class PatchSampler:
         interpolated: whether the network takes an image that is already interpolated.
         cache: decoded images.
         sizes: (place of an image, scale) -> height and width of that input, of those seen so far.
-        broken: (place of an image, scale) of those that could not be read so far.
+        broken: (place of an image, scale) -> why it could not be read, of those so far.
     """
 
     images: Sequence[ImagePair]
@@ -109,7 +109,7 @@ class PatchSampler:
     interpolated: bool = False
     cache: ImageCache = field(default_factory=lambda: ImageCache(2**30))
     sizes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
-    broken: set[tuple[int, int]] = field(default_factory=set, repr=False)
+    broken: dict[tuple[int, int], ValueError] = field(default_factory=dict, repr=False)
 
     def scale(self, step: int) -> int:
         """The scale of a step, for networks that have one scale a step."""
@@ -242,7 +242,7 @@ class PatchSampler:
                 return self.cache.get((place, scale), make)
             except ValueError as error:
                 self.give_up(place, scale, error)
-        raise ValueError("none of the training images can be read")
+        raise ValueError(f"none of the training images can be read: {self.broken[index, scale]}")
 
     def places_from(self, index: int) -> Iterator[int]:
         """The place of an image and those after it, all round."""
@@ -251,7 +251,7 @@ class PatchSampler:
     def give_up(self, place: int, scale: int, error: ValueError) -> None:
         """Notes that an image cannot be read at a scale."""
         if (place, scale) not in self.broken:
-            self.broken.add((place, scale))
+            self.broken[place, scale] = error
             logging.warning("left out of training: %s", error)
 
 

@@ -208,7 +208,7 @@ def _readable(sampler: PatchSampler, index: int, scale: int) -> int:
     for place in sampler.places_from(index):
         if (place, scale) not in sampler.broken:
             return place
-    raise ValueError("none of the training images can be read")
+    raise ValueError(f"none of the training images can be read: {sampler.broken[index, scale]}")
 
 
 def _places(arrays: Sequence[np.ndarray]) -> np.ndarray:

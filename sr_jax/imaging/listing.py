@@ -72,7 +72,7 @@ def list_files(folder: str | os.PathLike[str]) -> Listing:
             path = place / entry.name
             if entry.name.startswith(".") or entry.name.lower() in _LEFTOVERS:
                 hidden.append(path)
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 walk(path)
             elif path.suffix.lower() in SUFFIXES:
                 images.append(path)
@@ -100,6 +100,13 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
             f"cannot list images of {folder}: it holds no file named *{', *'.join(SUFFIXES)}"
         )
     return list(found.images)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _some(paths: tuple[Path, ...], most: int = 5) -> str:

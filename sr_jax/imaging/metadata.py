@@ -3,6 +3,7 @@
 Layouts are those of the PNG specification (third edition, section 11.3) and of Exif 2.3.
 """
 
+import contextlib
 import math
 import struct
 import zlib
@@ -46,8 +47,11 @@ def of_png(image: Image.Image, data: bytes) -> Metadata:
     chunks = _chunks(data)
     gamma = chunks.get(b"gAMA", b"")
     cicp = chunks.get(b"cICP", b"")
+    exif = Image.Exif()  # not that of `getexif`, which decodes the pixels first
+    with contextlib.suppress(Exception):  # what a damaged block brings about in Pillow
+        exif.load(chunks.get(b"eXIf", b""))
     return Metadata(
-        exif=_upright(image.getexif()),
+        exif=_upright(exif),
         dpi=_dpi(image.info.get("dpi")),
         gamma=struct.unpack(">I", gamma)[0] if len(gamma) == 4 else None,
         cicp=cicp if len(cicp) == 4 else None,

@@ -100,7 +100,7 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(upscaler, "run_network", spy)
     arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
     for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", None), (None, None)]:
-        evaluate([photos], **arguments, tile=tile, overlap=overlap)
+        evaluate([photos], **arguments, tile=tile, overlap=overlap, overwrite=True)
     pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
     assert seen == [pair for pair in pairs for _ in range(3)]
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_scored_is_named_and_left_out(photos, tmp_path, capsys):
     assert "white,inf," in (tmp_path / "scores.csv").read_text()
 
 
-@pytest.mark.parametrize("name", ["still[hd]", "x[/b]y", "caf\udce9"])
+@pytest.mark.parametrize("name", ["still[hd]", "x[", "caf\udce9"])
 def test_names_are_shown_as_they_are(name, photos, tmp_path, capsys):
     (photos / "rgb.png").rename(photos / f"{name}.png")
     evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json")
@@ -210,7 +210,8 @@ def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, m
     ((dataset, pair),) = drawn.pop()
     assert (dataset, pair.name) == ("photos", network[int(np.argmax(gains))]["image"])
     names = ["photos/grey", "deep/rgba16"]
-    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=names)
+    arguments |= {"comparison": tmp_path / "c.png", "overwrite": True}
+    evaluate([photos], **arguments, comparison_image=names)
     assert [pair.name for _, pair in drawn.pop()] == ["grey", "deep/rgba16"]
 
 
@@ -232,6 +233,7 @@ def test_comparison_is_written(workdir, photos, tmp_path):
     evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=["rgb"])
     height, width = read_image(tmp_path / "c.png").shape[:2]
     assert width > 3 * height  # the whole and three details in a row
+    arguments["output"] = tmp_path / "others.json"
     with pytest.raises(ValueError, match=r"c\.png exists: give --overwrite"):
         evaluate([photos], **arguments, comparison=tmp_path / "c.png")
 

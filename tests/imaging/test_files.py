@@ -572,8 +572,8 @@ def test_damaged_checksummed_formats(tmp_path: Path, suffix: str, bits: int) -> 
 
 MALFORMED = [
     pytest.param(b"", "the file is empty", id="empty"),
-    pytest.param(b"hello, world", "not a PNG, JPEG, TIFF, WebP or BMP file", id="text"),
-    pytest.param(b"GIF89a" + bytes(40), "not a PNG, JPEG", id="GIF"),
+    pytest.param(b"hello, world", "not a PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF", id="text"),
+    pytest.param(b"GIF89a" + bytes(40), "corrupt or truncated", id="GIF of zeros"),
     pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(40), "corrupt or truncated", id="PNG of zeros"),
     pytest.param(b"\xff\xd8\xff" + bytes(40), "corrupt or truncated", id="JPEG of zeros"),
     pytest.param(b"II*\0" + bytes(40), ".", id="TIFF of zeros"),
