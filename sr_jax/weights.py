@@ -78,9 +78,11 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
         if not isinstance(hyperparameters, dict):
             raise ValueError(f"hyperparameters are {hyperparameters!r}, expected a table")
         model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: what it says of its network is not usable: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     check_variables(path, model, flat)
     if metadata.get("sha256", digest := _digest(flat)) != digest:
         raise ValueError(f"{path} was altered since it was written: take another copy of it")
