@@ -16,6 +16,8 @@ def get_defaults() -> ConfigDict:
             # Weights file or workdir of another network to start from: what fits is taken. None or
             # "none": from scratch.
             "init_from": placeholder(str),
+            # Whether that network must agree in what no shape shows, such as res_scale.
+            "init_strict": True,
             # The name and hyper-parameters that `create_model` takes.
             "model": {},
             "data": {

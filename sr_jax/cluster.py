@@ -15,8 +15,9 @@ def initialize(
 ) -> None:
     """Joins this process to the others of a run; does nothing for a single process.
 
-    With no argument, the processes that SLURM's `srun` started and the hosts of a Cloud TPU are
-    found by JAX itself.
+    With no argument, the variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
+    count; without these, the processes that SLURM's `srun`, Open MPI's `mpirun` or an indexed
+    Kubernetes Job started and the hosts of a Cloud TPU are found by JAX itself.
 
     Args:
         coordinator: host:port of process 0.
@@ -26,6 +27,11 @@ def initialize(
     Raises:
         ValueError: some of the three given, but not all; or the others do not answer.
     """
+    if coordinator is None and num_processes is None and process_id is None:
+        coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
+        num_processes, process_id = (
+            _whole_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+        )
     given = (coordinator, num_processes, process_id)
     if all(value is None for value in given):
         if not _is_cluster():
@@ -38,9 +44,20 @@ def initialize(
         raise ValueError(f"the processes of this run did not find each other: {error}") from error
 
 
+def _whole_number(name: str) -> int | None:
+    """The value of an environment variable, None where it is not set."""
+    text = os.environ.get(name)
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    raise ValueError(f"the environment variable {name} is {text!r}, expected a whole number")
+
+
 def _is_cluster() -> bool:
     """Whether this is one of several processes that a scheduler started, or a Cloud TPU host."""
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set by srun, not by sbatch alone
+    # Set by srun, not by sbatch alone; by mpirun.
+    if any((_whole_number(n) or 1) > 1 for n in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")):
+        return True
+    if {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= os.environ.keys():
         return True
     devices = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
     return bool(devices) and importlib.util.find_spec("libtpu") is not None

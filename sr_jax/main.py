@@ -4,23 +4,19 @@ python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=run
 """
 
 import os
+import re
 from pathlib import Path
 
 # TensorFlow only feeds data: keep it quiet.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-import jax
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
 
-from sr_jax import cluster, weights
-from sr_jax.commands.console import log_to_terminal, run
-from sr_jax.commands.evaluate import score_with_progress
-from sr_jax.evaluation import report
-from sr_jax.evaluation.scoring import list_contenders
-from sr_jax.recipe import default_workdir, load_images, read_config
-from sr_jax.train import train
+from sr_jax.commands.console import check_devices, log_to_terminal, run
+
+# What takes long to import is imported where it is used: a wrong command line is answered at once.
 
 FLAGS = flags.FLAGS
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
@@ -35,7 +31,14 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
+    import jax
+
+    from sr_jax import cluster
+    from sr_jax.recipe import default_workdir, read_config
+    from sr_jax.train import train
+
     cluster.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    check_devices()
     log_to_terminal(warnings_only=jax.process_index() > 0)
     recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
@@ -43,11 +46,32 @@ def main(_: object) -> None:
     if MODE.value == "train":
         train(read_config(config), workdir, profile=PROFILE.value)
         return
-    contenders = list_contenders(weights.load(weights.find(workdir), allow=(config.model.name,)))
+    evaluate(config, workdir)
+
+
+def evaluate(config: ConfigDict, workdir: Path) -> None:
+    """Scores a run on the validation images of its config; files go to the workdir."""
+    from sr_jax.commands.evaluate import score_with_progress
+    from sr_jax.commands.model import open_model
+    from sr_jax.evaluation import report
+    from sr_jax.evaluation.scoring import list_contenders
+    from sr_jax.recipe import load_images
+
+    opened = open_model(str(workdir), allow=(config.model.name,))
+    if opened.note:
+        logging.info("%s", opened.note)
+    contenders = list_contenders((opened.model, opened.variables))
     validation = load_images(config, "validation")
     source, scales = config.data.source, config.data.scales
     scored = score_with_progress({source: validation}, scales, contenders)
-    scores = [score for score, *_ in scored]
+    scores = []
+    for key, _, result in scored:
+        if isinstance(result, str):
+            logging.warning("%s x%d cannot be scored: %s", key.image, key.scale, result)
+        else:
+            scores.append(result[0])
+    if not scores:
+        raise ValueError("no validation image could be scored")
     report.write_scores(workdir / "scores.json", scores)
     report.print_scores(scores, contenders)
     images = [(source, pair) for pair in validation[:3]]
@@ -56,6 +80,9 @@ def main(_: object) -> None:
 
 def parse_flags(arguments: list[str]) -> list[str]:
     """Parses the command line; errors inside a config file keep their message, not their trace."""
+    given = [text.partition("=")[2] for text in arguments if re.match("--?config=", text)]
+    if not any(re.match("--?help", text) for text in arguments):
+        check_recipe(given[0] if given else "")
     try:
         return FLAGS(arguments)
     except AttributeError as error:
@@ -65,6 +92,19 @@ def parse_flags(arguments: list[str]) -> list[str]:
         if "Traceback" in reason:
             reason = reason.strip().splitlines()[-1]
         raise ValueError(reason) from error
+
+
+def check_recipe(config: str) -> None:
+    """Raises ValueError, with the recipes that there are, unless this names a config file."""
+    path = Path(config.partition(":")[0])
+    if path.is_file():
+        return
+    folder = path.parent if path.parent.is_dir() and config else Path("configs")
+    known = sorted(found.name for found in folder.glob("*.py") if not found.name.startswith("_"))
+    known = [str(folder / name) for name in known if name != "common.py"]
+    there = f"there are {', '.join(known)}" if known else "there is none in configs/"
+    asked = f"no recipe {path}" if config else "give --config=FILE[:ARGUMENT,...]"
+    raise ValueError(f"{asked}; {there}")
 
 
 if __name__ == "__main__":

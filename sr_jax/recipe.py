@@ -1,5 +1,6 @@
 """From a config to the parts of a training. Nothing behind this door knows a config."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,10 +18,9 @@ from sr_jax.data.sources import ImagePair
 from sr_jax.evaluation.perceptual import FEATURE_LOSSES, feature_loss
 from sr_jax.models import create_model, describe_model
 from sr_jax.models.network import Network
+from sr_jax.ranges import DTYPES, check_ranges
 from sr_jax.training.losses import Loss, get_loss
 from sr_jax.training.optimizers import make_optimizer, make_schedule
-
-DTYPES = ("float32", "bfloat16", "float64")
 
 
 class Adversary(NamedTuple):
@@ -50,6 +50,7 @@ class Recipe:
         seed: of the initial parameters.
         adversary: None trains on the loss alone.
         init_from: weights file or workdir of another network to start from; None is from scratch.
+        init_strict: see `sr_jax.training.start.read_start`.
         dtype: of the computation, one of `DTYPES`.
         accumulate: parts in which a batch is processed; 0 has the number chosen.
         ema_decay: of the average of the parameters that is validated and shipped; 0 keeps none.
@@ -76,6 +77,7 @@ class Recipe:
     seed: int = 0
     adversary: Adversary | None = None
     init_from: str | None = None
+    init_strict: bool = True
     dtype: str = "float32"
     accumulate: int = 0
     ema_decay: float = 0.0
@@ -136,6 +138,7 @@ def read_config(config: ConfigDict) -> Recipe:
         ValueError: an unknown value, parts that do not fit each other, or images that are not
             there; one line says how to mend it.
     """
+    check_ranges(_fields(config))
     model = create_model(**config.model, allow=(config.model.name,))
     data, train = config.data, config.train
     sampler = PatchSampler(
@@ -165,6 +168,7 @@ def read_config(config: ConfigDict) -> Recipe:
         seed=config.seed,
         adversary=adversary,
         init_from=None if config.init_from == "none" else config.init_from,
+        init_strict=config.init_strict,
         dtype=train.dtype,
         accumulate=train.accumulate,
         ema_decay=train.ema,
@@ -178,6 +182,17 @@ def read_config(config: ConfigDict) -> Recipe:
         keep_checkpoints_every=train.keep_checkpoints_every,
         config=json.loads(config.to_json_best_effort()),
     )
+
+
+def _fields(config: ConfigDict) -> dict[str, Any]:
+    """ "section.field" -> value, without the section `model`."""
+    fields = {}
+    for name, value in config.items():
+        if not isinstance(value, ConfigDict):
+            fields[name] = value
+        elif name != "model":
+            fields |= {f"{name}.{inner}": value[inner] for inner in value}
+    return fields
 
 
 def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:
@@ -211,10 +226,15 @@ def read_loss(section: ConfigDict) -> Loss:
 
 
 def default_workdir(config: str) -> str:
-    """Where `python -m sr_jax.main --config=CONFIG` puts its results.
+    """Where `python -m sr_jax.main --config=CONFIG` puts its results: a place of its own for each.
 
     >>> default_workdir("configs/edsr.py:x2,baseline")
     'runs/edsr-x2-baseline'
+    >>> default_workdir("configs/vdsr.py:folder=T91"), default_workdir("configs/vdsr.py:folder,T91")
+    ('runs/vdsr-folder-T91-35fef5', 'runs/vdsr-folder-T91')
     """
     name, _, arguments = config.partition(":")
-    return "-".join([f"runs/{Path(name).stem}", *re.findall(r"[\w.]+", arguments)])
+    words = re.findall(r"[\w.]+", arguments)
+    if ",".join(words) != arguments:  # which the words alone would not tell from others
+        words.append(hashlib.sha256(arguments.encode()).hexdigest()[:6])
+    return "-".join([f"runs/{Path(name).stem}", *words])

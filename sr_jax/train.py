@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ from sr_jax.data import pipeline, resident
 from sr_jax.evaluation.validation import validate
 from sr_jax.mesh import fetch, make_mesh, replicated
 from sr_jax.models import count_parameters, describe_model
+from sr_jax.models.network import Network
 from sr_jax.recipe import Recipe
+from sr_jax.storage import write_bytes
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.checkpoints import Checkpoints, claim_workdir
 from sr_jax.training.clock import Clock
@@ -56,7 +60,7 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     # --------------------------------------------------------------------------------- devices
     model = recipe.model
     mesh = make_mesh(recipe.sampler.batch_size // (recipe.accumulate or 1))
-    claim_workdir(workdir, recipe.config)
+    lock = claim_workdir(workdir, recipe.config)
 
     # ---------------------------------------------------------------------------------- images
     sampler = recipe.sampler.without_small_images()
@@ -70,9 +74,13 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
         state = checkpoints.restore(make_state(recipe, mesh))
         logging.info("resuming at step %d of %s", state.step, workdir)
     else:
-        begin = read_start(recipe.init_from, model) if recipe.init_from else None
+        begin = None
+        if recipe.init_from:
+            begin = read_start(recipe.init_from, model, strict=recipe.init_strict)
         state = make_state(recipe, mesh, begin)
     start, stop = int(state.step), recipe.steps
+    if start >= stop and (workdir / "weights.safetensors").exists():
+        logging.warning("finished before, at step %d of %d: %s", start, stop, workdir)
     updates = make_updates(recipe, mesh, resident_data=images is not None)
 
     # ------------------------------------------------------------------------------------ loop
@@ -109,7 +117,13 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
         disable=not first,
     )
     task = bar.add_task("", total=stop, completed=start, status="compiling")
-    with contextlib.closing(checkpoints), contextlib.closing(writer), bar, StopRequest() as signals:
+    with (
+        lock or contextlib.nullcontext(),
+        contextlib.closing(checkpoints),
+        contextlib.closing(writer),
+        bar,
+        StopRequest() as signals,
+    ):
         for step in range(start, stop):
             if step in traced[:1]:
                 jax.profiler.start_trace(workdir / "profile")
@@ -148,12 +162,37 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
                 scores, pictures = validate((model, variables), recipe.validation, recipe.scales)
                 writer.write_scalars(done, scores)
                 writer.write_images(done, pictures)
+                if first:
+                    keep_best(workdir, done, scores, model, variables)
                 clock.restart()
 
     # ------------------------------------------------------------------------------------- end
     if first:
         weights.save(workdir / "weights.safetensors", model, fetch(state.variables()))
     logging.info("finished at step %d: %s", stop, workdir / "weights.safetensors")
+
+
+def keep_best(
+    workdir: Path,
+    step: int,
+    scores: Mapping[str, float],
+    model: Network,
+    variables: Mapping[str, Any],
+) -> None:
+    """Writes WORKDIR/weights-best.safetensors if no validation before gave as high a PSNR.
+
+    The mean over the scales counts. WORKDIR/best.json says which step it is, and its PSNR.
+    """
+    found = [value for name, value in scores.items() if "psnr" in name]
+    record = workdir / "best.json"
+    try:
+        best = float(json.loads(record.read_text())["psnr"])
+    except (OSError, ValueError, KeyError, TypeError):
+        best = -math.inf
+    psnr = float(np.mean(found)) if found else -math.inf
+    if psnr > best:
+        weights.save(workdir / "weights-best.safetensors", model, variables)
+        write_bytes(record, json.dumps({"step": step, "psnr": psnr}).encode())
 
 
 def _due(done: int, stop: int, *intervals: int) -> bool:
@@ -236,10 +275,11 @@ def average_finite(
         if bad:
             checkpoints.wait()
             values = ", ".join(f"{name} {metrics[name]}" for name in bad)
+            good = checkpoints.good_step
+            place = f"the last good checkpoint is step {good} in" if good else "no checkpoint is in"
             raise FloatingPointError(
-                f"step {done - len(fetched) + offset + 1}: {values}; the last good checkpoint is "
-                f"step {checkpoints.latest_step()} in {workdir}. Lower optimizer.learning_rate or "
-                "set optimizer.clip, and run the same command to go on from there"
+                f"step {done - len(fetched) + offset + 1}: {values}; {place} {workdir}. Lower "
+                "optimizer.learning_rate or set optimizer.clip, and run the same command again"
             )
     means = {}
     for name in fetched[0]:

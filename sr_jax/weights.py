@@ -5,8 +5,9 @@ and the hyper-parameters that `create_model` takes. It can be loaded with no con
 loading runs no code but that of networks which the caller allows.
 """
 
+import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sr_jax.models import Variables, create_model, describe_model, example_images
+from sr_jax.models import Variables, create_model, describe_model, variable_shapes
 from sr_jax.models.network import Network
 from sr_jax.storage import write_bytes
 
@@ -39,6 +40,7 @@ def save(path: str | Path, model: Network, variables: Variables) -> None:
         "format": FORMAT,
         "architecture": name,
         "hyperparameters": json.dumps(hyperparameters),
+        "sha256": _digest(tensors),
     }
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
@@ -55,8 +57,8 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
 
     Raises:
         ValueError: no such file, not a safetensors file, no sr_jax metadata, or tensors that are
-            missing, unexpected or of another shape than the network's (all are listed); a network
-            that is not allowed.
+            missing, unexpected or of another shape than the network's (all are listed), or not
+            those that were written; a network that is not allowed.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -71,16 +73,30 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
             f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "
             "make a weights file of it with `sr-jax convert`"
         )
-    hyperparameters = json.loads(metadata["hyperparameters"])
-    model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
+    try:
+        hyperparameters = json.loads(metadata["hyperparameters"])
+        if not isinstance(hyperparameters, dict):
+            raise ValueError(f"hyperparameters are {hyperparameters!r}, expected a table")
+        model = create_model(metadata["architecture"], allow=allow, **hyperparameters)
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: what it says of its network is not usable: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     check_variables(path, model, flat)
+    if metadata.get("sha256", digest := _digest(flat)) != digest:
+        raise ValueError(f"{path} was altered since it was written: take another copy of it")
     variables = {key: jnp.asarray(value) for key, value in flat.items()}
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variable_shapes(model: Network) -> Variables:
-    """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
-    return jax.eval_shape(model.init, jax.random.key(0), example_images(model))
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all tensors by their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarray]) -> None:

@@ -199,7 +199,7 @@ ARGUMENTS = {
         "loss.name": "mse",
         "loss.scale": 2.0,
         "adversarial.weight": 1e-3,
-        "init_from": "runs/srresnet-folder-a-mse-b",
+        "init_from": "runs/srresnet-folder-a-mse-b-abbcc7",
     },
     "edsr:x4,baseline,photos": {
         "model.name": "edsr_baseline",
@@ -410,7 +410,7 @@ def test_defaults_leave_room_for_every_field():
     [
         ("edsr", "x2,baseline", "runs/edsr-x2-baseline"),
         ("vdsr", "", "runs/vdsr"),
-        ("vdsr", "folder=a/T91,b", "runs/vdsr-folder-a-T91-b"),
+        ("vdsr", "folder=a/T91,b", "runs/vdsr-folder-a-T91-b-2c039d"),
     ],
 )
 def test_default_workdir(name, arguments, workdir):

@@ -55,7 +55,7 @@ def test_it_upscales_where_it_is_allowed(folder, trained):
     image = next((photos() / "validation").glob("*.png"))
     upscale = ("sr_jax", "upscale", str(image), "--model", "run", "--output", "large")
     refused = run(folder, *upscale, code=1)
-    assert f"error: {NAME} is a network outside sr_jax" in refused
+    assert f"run/weights.safetensors: {NAME} is a network outside sr_jax" in refused
     assert f"--allow {NAME}" in refused
     assert not (folder / "large").exists()
     run(folder, *upscale, "--allow", NAME)

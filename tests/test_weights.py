@@ -1,5 +1,7 @@
 """Weights files: round trip, metadata, and what a wrong file is told."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,53 @@ def test_all_misfits_are_listed(tmp_path, network):
         weights.load(path)
     for part in ("missing params/head/bias", "unexpected params/extra", r"shape (2,), expected (3"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hyperparameters": "[1, 2]"}, "expected a table"),
+        ({"hyperparameters": "{"}, "what it says of its network is not usable"),
+        ({"hyperparameters": None}, "no 'hyperparameters'"),
+        ({"architecture": None}, "no 'architecture'"),
+        ({"architecture": "edsrr"}, "unknown architecture 'edsrr'"),
+        ({"n_feats": 0}, "n_feats is 0, expected an integer"),
+        ({"n_feats": 1e9}, "n_feats is 1000000000.0, expected an integer"),
+        ({"n_feats": 10**9}, "does not fit the network edsr"),
+        ({"n_colors": 10**6}, "does not fit the network edsr"),
+        ({"n_resblocks": "2"}, "n_resblocks is '2', expected an integer"),
+        ({"allow": ["os:system"]}, "what it says of its network is not usable"),
+        ({"depth": 3}, "no hyper-parameter depth"),
+        ({"sha256": "0"}, "was altered since it was written"),
+    ],
+)
+def test_what_a_file_says_of_its_network_is_checked(changes, message, tmp_path, network):
+    path = tmp_path / "weights.safetensors"
+    weights.save(path, *network)
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = dict(file.metadata())
+    for name, value in changes.items():
+        if name in metadata:
+            metadata[name] = value
+        else:
+            fields = json.loads(metadata["hyperparameters"]) | {name: value}
+            metadata["hyperparameters"] = json.dumps(fields)
+    metadata = {name: value for name, value in metadata.items() if value is not None}
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path, metadata)
+    with pytest.raises(ValueError, match=message) as error:
+        weights.load(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_altered_values_are_noticed(tmp_path, network):
+    path = tmp_path / "weights.safetensors"
+    weights.save(path, *network)
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="was altered since it was written"):
+        weights.load(path)
 
 
 def test_unreadable_files(tmp_path):

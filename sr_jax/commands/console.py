@@ -27,10 +27,26 @@ def run(program: Callable[[], object]) -> None:
     """Calls a program; errors that are raised on purpose become one line and a non-zero exit."""
     try:
         program()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError, FloatingPointError) as error:
         if _TRACES:
             raise
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def check_devices() -> None:
+    """Raises ValueError where JAX finds none of the platforms that JAX_PLATFORMS names."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or "no such device"
+        raise ValueError(
+            f"JAX cannot use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} here ({reason}): "
+            "unset it, or install what that platform needs"
+        ) from None
 
 
 def run_old_name(command: Callable[..., None]) -> None:
@@ -118,7 +134,7 @@ def image_progress(console: "Console | None" = None) -> "Progress":
 
     console = console or Console(stderr=True)
     return progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         Speed(),

@@ -88,6 +88,7 @@ def _forth(source: Path, output: Path, architecture: str | None, settings: list[
     report = {
         "architecture": name,
         "taken out of": ", ".join(converted.wrappers),
+        "left aside": torch.list_some(converted.aside),
         "read off": _listed(converted.read),
         "file format": _listed(implied),
         "given": _listed(given),

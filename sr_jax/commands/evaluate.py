@@ -1,18 +1,20 @@
 """`sr-jax evaluate`: scores of a network on folders of images, with bicubic beside it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sr_jax.commands.console import image_progress, parse_length
+from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.model import open_model
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sr_jax.data.sources import ImagePair
-    from sr_jax.evaluation.scoring import Contender, Datasets, Score
+    from sr_jax.evaluation.scoring import Contender, Datasets, Key, Result, Score
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
@@ -42,6 +44,9 @@ def evaluate(
         typer.Option(
             help="What to call the network in rows and published tables. Default: its architecture."
         ),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -80,12 +85,15 @@ def evaluate(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option(help="Replace saved images and a comparison that exist.")
+        bool, typer.Option(help="Replace scores, images and a comparison that exist.")
     ] = False,
 ) -> None:
-    """Scores a network against bicubic: PSNR and SSIM of the luma, per image and on average."""
-    from sr_jax import weights
-    from sr_jax.data.sources import list_folder
+    """Scores a network against bicubic: PSNR and SSIM of the luma, per image and on average.
+
+    What cannot be scored is named, and the means are over the others. After an interruption the
+    same command does what is missing.
+    """
+    from sr_jax.data.sources.layouts import find_layout
     from sr_jax.evaluation import report
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
     from sr_jax.imaging.files import write_image
@@ -96,9 +104,12 @@ def evaluate(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
     )
-    contenders = [BICUBIC]
+    contenders, identity = [BICUBIC], None
     if model != BICUBIC.method:
-        network = weights.load(weights.find(model), allow=allow or ())
+        *_, note, identity = opened = open_model(model, allow=allow or (), step=step)
+        network = opened.model, opened.variables
+        if note:
+            print(note)
         contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
         asked = scale or network[0].known_scales or (None,)
         scale = [network_scale(network[0], factor) for factor in asked]
@@ -107,40 +118,112 @@ def evaluate(
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
     scales = list(dict.fromkeys(scale))
-    datasets = {folder.resolve().name: list_folder(folder, scales) for folder in folders}
-    if len(datasets) < len(folders):
+    layouts = {folder.resolve().name: find_layout(folder, scales) for folder in folders}
+    if len(layouts) < len(folders):
         raise ValueError("two of the folders have the same name, which names the rows: rename one")
+    datasets = {name: layout.pairs for name, layout in layouts.items()}
+    for dataset, layout in layouts.items():
+        print(os.fsencode(f"{dataset}: {layout.describe()}").decode(errors="replace"))
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
-    planned = [comparison] if comparison else []
-    if save_images:
-        planned += _image_paths(save_images, datasets, scales, contenders)
-    if not overwrite and (taken := next((path for path in planned if path.exists()), None)):
-        raise ValueError(f"{taken} exists: give --overwrite, or another place")
     distance = None
     if lpips:
         from sr_jax.evaluation.perceptual import load_lpips
 
         distance = load_lpips()
+    request = {
+        "model": identity,
+        "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
+        "folders": [str(folder.resolve()) for folder in folders],
+        "round_luma": round_luma,
+        "lpips": lpips,
+        "images": str(save_images),
+    }
+    journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
+    pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
+    scores = {} if overwrite else _read(journal, pairs)
+    planned = [path for path in (output, comparison) if path]
+    if save_images:
+        planned += [
+            _image_path(save_images, *key)
+            for key in _keys(datasets, scales, contenders)
+            if key not in scores
+        ]
+    if not overwrite and (taken := next((path for path in planned if path.exists()), None)):
+        raise ValueError(f"{taken} exists: give --overwrite, or another place")
+    if scores:
+        print(f"going on: {len(scores)} scores are there; --overwrite makes them anew")
 
-    scores = []
-    for score, pair, image in score_with_progress(
-        datasets, scales, contenders, round_luma=round_luma
+    failures = []
+    for key, pair, result in score_with_progress(
+        datasets, scales, contenders, round_luma=round_luma, done=scores
     ):
-        if distance:
-            score = score._replace(lpips=distance(image, pair.hr(score.scale)))
-        if save_images:
-            write_image(_image_path(save_images, *score[:4]), image)
-        scores.append(score)
-    report.write_scores(output, scores)
-    report.print_scores(scores, contenders, round_luma=round_luma)
+        try:
+            if isinstance(result, str):
+                raise ValueError(result)
+            score, image = result
+            if distance:
+                score = score._replace(lpips=distance(image, pair.hr(score.scale)))
+            if save_images:
+                write_image(_image_path(save_images, *key), image)
+        except (ValueError, OSError) as error:
+            failures.append(f"{key.dataset}/{key.image} x{key.scale} {key.method}: {error}")
+            report_failure(failures[-1])
+            continue
+        entry = score._asdict() | {"stamp": stamp(str(pair.read_hr))}
+        journal.add("/".join(map(str, key)), entry)
+        scores[key] = score
+    found = [scores[key] for key in _keys(datasets, scales, contenders) if key in scores]
+    if not found:
+        raise ValueError("no image could be scored")
+    report.write_scores(output, found)
+    report.print_scores(found, contenders, round_luma=round_luma)
     if comparison:
         largest = max(scales)
         drawn = drawn or list(
-            _find_images(datasets, [report.gains_most(scores, largest, contenders)])
+            _find_images(datasets, [report.gains_most(found, largest, contenders)])
         )
         report.compare(comparison, drawn, largest, contenders, round_luma=round_luma)
+    if failures:
+        print(f"{len(failures)} scores are missing, see above; the means are over the others")
+        raise typer.Exit(1)
+    journal.close()
+
+
+def report_failure(failure: str) -> None:
+    """Prints a line to the standard error, whatever bytes and brackets it has."""
+    from rich.console import Console
+
+    text = os.fsencode(f"error: {failure}").decode(errors="replace")
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _keys(
+    datasets: "Datasets", scales: Sequence[int], contenders: "Sequence[Contender]"
+) -> "Iterator[Key]":
+    """All that is scored, in the order of the tables."""
+    from sr_jax.evaluation.scoring import Key
+
+    for dataset, pairs in datasets.items():
+        for scale in scales:
+            for contender in contenders:
+                for pair in pairs:
+                    yield Key(dataset, scale, contender.method, pair.name)
+
+
+def _read(journal: Journal, pairs: "Mapping[tuple[str, str], ImagePair]") -> "dict[Key, Score]":
+    """The scores of an unfinished run, but for images that were changed since."""
+    from sr_jax.evaluation.scoring import Key, Score
+
+    scores = {}
+    for entry in journal.entries.values():
+        when = entry.pop("stamp")
+        score = Score(**entry)
+        pair = pairs.get((score.dataset, score.image))
+        if pair and stamp(str(pair.read_hr)) == when:
+            scores[Key(*score[:4])] = score
+    return scores
 
 
 def score_with_progress(
@@ -149,17 +232,18 @@ def score_with_progress(
     contenders: "Sequence[Contender]",
     *,
     round_luma: bool = False,
-) -> "Iterator[tuple[Score, ImagePair, np.ndarray]]":
+    done: "Collection[Key]" = (),
+) -> "Iterator[tuple[Key, ImagePair, Result]]":
     """What `score_all` yields, with a progress bar."""
     from sr_jax.evaluation.scoring import score_all
 
     total = sum(map(len, datasets.values())) * len(scales) * len(contenders)
     with image_progress() as progress:
-        task = progress.add_task("scoring", total=total)
-        for scored in score_all(datasets, scales, contenders, round_luma=round_luma):
-            yield scored
-            score = scored[0]
-            name = f"{score.dataset} x{score.scale} {score.method}"
+        task = progress.add_task("scoring", total=total, completed=len(done))
+        scored = score_all(datasets, scales, contenders, round_luma=round_luma, done=done)
+        for key, pair, result in scored:
+            yield key, pair, result
+            name = f"{key.dataset} x{key.scale} {key.method}"
             progress.update(task, advance=1, description=name)
 
 
@@ -183,13 +267,3 @@ def _find_images(datasets: "Datasets", names: Iterable[str]) -> Iterator[tuple[s
 
 def _image_path(folder: Path, dataset: str, scale: int, method: str, image: str) -> Path:
     return folder / dataset / f"X{scale}" / method / f"{image}.png"
-
-
-def _image_paths(
-    folder: Path, datasets: "Datasets", scales: Sequence[int], contenders: "Sequence[Contender]"
-) -> Iterator[Path]:
-    for dataset, pairs in datasets.items():
-        for scale in scales:
-            for contender in contenders:
-                for pair in pairs:
-                    yield _image_path(folder, dataset, scale, contender.method, pair.name)

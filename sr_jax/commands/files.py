@@ -1,64 +1,102 @@
 """Which images the arguments of a command name, and what the results will be called."""
 
+import collections
 import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
-def find_images(inputs: Sequence[Path], output: Path) -> tuple[dict[Path, Path], list[str]]:
-    """The images that the arguments name, each with its name in the output folder.
+class Found(NamedTuple):
+    """What the arguments of a command name.
 
-    Folders keep their inner structure; what they hold of the output folder is passed over. The
-    second result tells which arguments name no image.
+    Attributes:
+        files: image -> its name in the output folder.
+        problems: arguments that name no image, a line each.
+        left_out: what lies in the folders and is no image, a line each.
     """
-    from sr_jax.imaging.files import list_images
 
-    files: dict[Path, Path] = {}
-    problems = []
+    files: dict[Path, Path]
+    problems: list[str]
+    left_out: list[str]
+
+
+def find_images(inputs: Sequence[Path], output: Path) -> Found:
+    """The images that the arguments name.
+
+    Folders keep their inner structure; what they hold of the output folder is not looked at.
+    """
+    from sr_jax.imaging.listing import list_files
+
+    found = Found({}, [], [])
     for given in inputs:
         if given.is_dir():
             results = os.path.realpath(output)
             if not results.startswith(os.path.join(os.path.realpath(given), "")):
                 results = ""
             try:
-                found = list_images(given)
+                listing = list_files(given)
             except ValueError as error:
-                problems.append(str(error))
+                found.problems.append(str(error))
                 continue
-            for path in found:
+            if left_out := listing.left_out():
+                found.left_out.append(f"{given}: {left_out}")
+            if not listing.images:
+                found.problems.append(f"{given} holds no image")
+            for path in listing.images:
                 if not (results and os.path.realpath(path).startswith(results + os.sep)):
-                    files.setdefault(path, path.relative_to(given))
+                    found.files.setdefault(path, path.relative_to(given))
         elif glob.has_magic(str(given)) and not os.path.lexists(given):
             # A pattern in quotation marks, which the shell has not replaced.
             matches = [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]
             matches = [match for match in matches if not match.is_dir()]
             if not matches:
-                problems.append(f"no file matches {given}")
+                found.problems.append(f"no file matches {given}")
             for path in matches:
-                files.setdefault(path, Path(path.name))
+                found.files.setdefault(path, Path(path.name))
         else:
-            files.setdefault(given, Path(given.name))
-    return files, problems
+            found.files.setdefault(given, Path(given.name))
+    return found
 
 
-def name_outputs(files: dict[Path, Path], output: Path, suffix: str) -> dict[Path, Path]:
-    """Input file -> output file; refused if two are one, or one would replace another input."""
+def name_outputs(
+    files: dict[Path, Path], output: Path, suffix: str
+) -> tuple[dict[Path, Path], list[str]]:
+    """Input file -> output file, and what cannot have one, a line each.
+
+    Files that differ in their suffixes alone keep these: a.jpg and a.png become a.jpg.png and
+    a.png.png.
+
+    Raises:
+        ValueError: an output folder or a suffix that cannot be one.
+    """
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file, expected a folder")
     if os.sep in suffix:
         raise ValueError(f"--suffix is {suffix!r}, expected part of a file's name")
     originals = {os.path.realpath(path): path for path in files}
+    stems = collections.Counter(name.with_suffix("") for name in files.values())
     sources: dict[Path, Path] = {}
+    problems = []
     for path, name in files.items():
-        target = output / name.with_name(f"{name.stem}{suffix}.png")
-        first = sources.setdefault(target, path)
-        if first != path:
-            raise ValueError(f"{first} and {path} would both become {target}")
+        stem = name.stem if stems[name.with_suffix("")] == 1 else name.name
+        target = output / name.with_name(f"{stem}{suffix}.png")
         replaced = originals.get(os.path.realpath(target), path)
         if replaced != path:
-            raise ValueError(
+            problems.append(
                 f"the output of {path} would replace the input {replaced}: give another --output "
                 "or --suffix"
             )
-    return {path: target for target, path in sources.items()}
+        elif len(os.fsencode(target.name)) > _LONGEST_NAME:
+            problems.append(f"cannot upscale {path}: the name of its output is too long")
+        elif target in sources:
+            problems.append(
+                f"{sources[target]} and {path} would both become {target}: only the first does, "
+                "give the other one another --output"
+            )
+        else:
+            sources[target] = path
+    return {path: target for target, path in sources.items()}, problems

@@ -1,18 +1,21 @@
 """`sr-jax upscale`: image files in, larger image files out."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length
 from sr_jax.commands.files import find_images, name_outputs
+from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.model import open_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +45,9 @@ def upscale(
     output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -97,7 +103,8 @@ def upscale(
 ) -> None:
     """Upscales images with a trained network; one bad file does not stop the others.
 
-    PNG, JPEG, TIFF, WebP and BMP in; PNG out.
+    PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG out. After an interruption the same
+    command does what is missing.
 
     Depth (8 or 16 bit), layout (grey, RGB, alpha) and colour profile are those of the input.
     """
@@ -108,19 +115,15 @@ def upscale(
         )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
-    files, failures = find_images(inputs, output)
-    targets = name_outputs(files, output, suffix)
+    files, failures, left_out = find_images(inputs, output)
+    targets, unnamed = name_outputs(files, output, suffix)
+    failures += unnamed
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
-    taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
-    if taken and not (overwrite or dry_run):
-        raise ValueError(f"{taken[0]} exists: give --overwrite, or another --output or --suffix")
-
     # Whatever takes long to import is imported here, so that `--help` answers at once.
     import jax
     from rich.console import Console
 
-    from sr_jax import weights
     from sr_jax.imaging.files import read_picture, write_image
     from sr_jax.inference.layout import plan, share_tile
     from sr_jax.inference.settings import Settings
@@ -136,9 +139,27 @@ def upscale(
         shard=shard_image,
     )
     keep_compilations()
-    network, variables = weights.load(weights.find(model), allow=allow or ())
+    network, variables, note, identity = open_model(model, allow=allow or (), step=step)
+    if note:
+        print(note)
     factor = network_factor(network, scale)
     console = Console(stderr=True)
+    asked = {"model": identity, "scale": scale, "alpha": alpha} | dataclasses.asdict(settings)
+    journal = Journal(output / ".sr_jax-upscale.jsonl", asked)
+    finished = _finished(targets, journal)
+    if not (overwrite or dry_run):
+        taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
+        strange = [path for path in taken if str(path.absolute()) not in journal.entries]
+        if strange:
+            raise ValueError(
+                f"{strange[0]} exists and is not of an unfinished run of this command: give "
+                "--overwrite, or another --output or --suffix"
+            )
+        targets = {path: target for path, target in targets.items() if path not in finished}
+        if finished:
+            print(f"going on: {len(finished)} images are done; --overwrite does them anew")
+    for line in left_out:
+        print(f"left out of {line}")
 
     def report(failure: str) -> None:
         console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
@@ -159,7 +180,7 @@ def upscale(
     with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):
             try:
-                image, icc_profile = read_picture(path)
+                image, icc_profile, metadata = read_picture(path)
                 size = _scaled(image, factor if scale is None else scale)
                 if dry_run:
                     height, width = image.shape[:2]
@@ -176,7 +197,8 @@ def upscale(
                     size=None if size == _scaled(image, factor) else size,
                     alpha=str(alpha),
                 )
-                write_image(target, result, icc_profile=icc_profile)
+                write_image(target, result, icc_profile=icc_profile, metadata=metadata)
+                journal.add(str(target.absolute()), _origin(path))
                 done += 1
                 if comparison:
                     _write_comparison(comparison, image, result)
@@ -192,6 +214,22 @@ def upscale(
         )
     if failures:
         raise typer.Exit(1)
+    if not dry_run:
+        journal.close()
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """What an output was made of."""
+    return {"input": str(path.absolute()), "stamp": stamp(path)}
+
+
+def _finished(targets: dict[Path, Path], journal: Journal) -> dict[Path, Path]:
+    """Those whose outputs are there, made of the same inputs by the same command."""
+    return {
+        path: target
+        for path, target in targets.items()
+        if journal.entries.get(str(target.absolute())) == _origin(path) and target.exists()
+    }
 
 
 def _sizes(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -81,9 +81,10 @@ def _size(arrays: tuple[np.ndarray, ...]) -> int:
 class PatchSampler:
     """Draws the training examples of every step.
 
-    Images are visited in a new random order each epoch; patches and symmetries are uniform.
-    Networks that take an interpolated image get one scale a row, all others one scale a step,
-    because there the scale decides the size of the target.
+    Images are visited in a new random order each epoch; patches and symmetries are uniform. The
+    next image takes the place of one that cannot be read, which the log names. Networks that take
+    an interpolated image get one scale a row, all others one scale a step, because there the scale
+    decides the size of the target.
 
     Attributes:
         images: the training images.
@@ -96,6 +97,7 @@ class PatchSampler:
         interpolated: whether the network takes an image that is already interpolated.
         cache: decoded images.
         sizes: (place of an image, scale) -> height and width of that input, of those seen so far.
+        broken: (place of an image, scale) -> why it could not be read, of those so far.
     """
 
     images: Sequence[ImagePair]
@@ -107,6 +109,7 @@ class PatchSampler:
     interpolated: bool = False
     cache: ImageCache = field(default_factory=lambda: ImageCache(2**30))
     sizes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
+    broken: dict[tuple[int, int], ValueError] = field(default_factory=dict, repr=False)
 
     def scale(self, step: int) -> int:
         """The scale of a step, for networks that have one scale a step."""
@@ -120,31 +123,39 @@ class PatchSampler:
         return max(-(-self.patch_size // scale) * scale for scale in self.scales)
 
     def without_small_images(self) -> "PatchSampler":
-        """The sampler without the images that are smaller than a patch; the log names them.
+        """The sampler without images that are smaller than a patch, or that are none.
+
+        The log names them.
 
         Raises:
-            ValueError: an image that cannot be opened, or none that is large enough.
+            ValueError: none is left.
         """
         least = self.smallest_side()
-        images = track(self.images, "checking sizes", transient=True)
-        small = [image for image in images if (image.shorter_side() or least) < least]
-        if not small:
-            return self
-        logging.warning(
-            "%d of %d training images are left out, as their shorter side is under %d pixels, what "
-            "a patch takes: %s",
-            len(small),
-            len(self.images),
-            least,
-            ", ".join(image.name for image in small[:10]) + (" ..." if len(small) > 10 else ""),
-        )
-        large = [image for image in self.images if image not in small]
-        if not large:
+        usable: list[ImagePair] = []
+        small: list[ImagePair] = []
+        for image in track(self.images, "checking sizes", transient=True):
+            try:
+                side = image.shorter_side() or least
+            except ValueError as error:
+                logging.warning("left out of training: %s", error)
+                continue
+            (usable if side >= least else small).append(image)
+        if small:
+            names = ", ".join(image.name for image in small[:10])
+            logging.warning(
+                "%d of %d training images are left out, as their shorter side is under %d pixels, "
+                "what a patch takes: %s",
+                len(small),
+                len(self.images),
+                least,
+                names + (" ..." if len(small) > 10 else ""),
+            )
+        if not usable:
             raise ValueError(
                 f"no training image has a shorter side of {least} pixels or more, which "
                 f"data.lr_patch_size {self.patch_size} takes: choose a smaller patch"
             )
-        return dataclasses.replace(self, images=large)
+        return dataclasses.replace(self, images=usable)
 
     def rows(self, step: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows start..stop-1 of the global batch of a step.
@@ -154,7 +165,7 @@ class PatchSampler:
             (rows, s * p, s * p, n_colors), s = 1 for an interpolated input.
 
         Raises:
-            ValueError: an image cannot be read or is smaller than a patch; it is named.
+            ValueError: an image is smaller than a patch, or none can be read; one is named.
         """
         places = self.draw(np.full(stop - start, step), np.arange(start, stop), self._sizes)
         examples = [self._cut(*place) for place in zip(*places, strict=True)]
@@ -221,9 +232,27 @@ class PatchSampler:
         return np.array([self.sizes[key] for key in keys])
 
     def _pair(self, index: int, scale: int) -> tuple[np.ndarray, ...]:
-        image, colors, interpolated = self.images[index], self.n_colors, self.interpolated
-        make = functools.partial(network_pair, image, scale, colors, interpolated)
-        return self.cache.get((index, scale), make)
+        """Of the first image from this place on that can be read."""
+        for place in self.places_from(index):
+            if (place, scale) in self.broken:
+                continue
+            image, colors, interpolated = self.images[place], self.n_colors, self.interpolated
+            make = functools.partial(network_pair, image, scale, colors, interpolated)
+            try:
+                return self.cache.get((place, scale), make)
+            except ValueError as error:
+                self.give_up(place, scale, error)
+        raise ValueError(f"none of the training images can be read: {self.broken[index, scale]}")
+
+    def places_from(self, index: int) -> Iterator[int]:
+        """The place of an image and those after it, all round."""
+        return ((index + offset) % len(self.images) for offset in range(len(self.images)))
+
+    def give_up(self, place: int, scale: int, error: ValueError) -> None:
+        """Notes that an image cannot be read at a scale."""
+        if (place, scale) not in self.broken:
+            self.broken[place, scale] = error
+            logging.warning("left out of training: %s", error)
 
 
 def network_pair(

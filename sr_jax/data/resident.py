@@ -8,6 +8,7 @@ in one flat array a colour channel. A row of a patch is then a run of such an ar
 of pixels, three bytes each, would take a third more on a TPU, which pads them to four.)
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.progress import Progress
 
 from sr_jax.cluster import all_agree
-from sr_jax.data.patches import PatchSampler, network_images
-from sr_jax.data.sources import ImagePair
+from sr_jax.data.patches import PatchSampler, network_images, network_pair
 from sr_jax.mesh import replicated
 from sr_jax.ops.devices import BATCH_AXIS
 
@@ -60,11 +60,14 @@ class ResidentImages:
         inputs: where the inputs begin in their flat arrays, in pixels, and their heights and
             widths: int64 (images, scales, 3).
         targets: those of the targets, (images, 3).
+        used: which image is used in whose place: itself, or the next one that could be read;
+            (images, scales).
     """
 
     channels: dict[str, Channels]
     inputs: np.ndarray
     targets: np.ndarray
+    used: np.ndarray
 
     def plan(self, sampler: PatchSampler, steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Where the patches of some rows of some steps lie.
@@ -82,13 +85,14 @@ class ResidentImages:
         """
         order = np.argsort(sampler.scales)
 
-        def input_of(images: np.ndarray, scales: np.ndarray) -> np.ndarray:
-            found = np.searchsorted(sampler.scales, scales, sorter=order)
-            return self.inputs[images, order[found]]
+        def find(images: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            columns = order[np.searchsorted(sampler.scales, scales, sorter=order)]
+            return self.used[images, columns], columns
 
-        patches = sampler.draw(steps, rows, lambda i, s: input_of(i, s)[:, 1:])
-        lr_start, _, lr_width = input_of(patches.image, patches.scale).T
-        hr_start, _, hr_width = self.targets[patches.image].T
+        patches = sampler.draw(steps, rows, lambda i, s: self.inputs[find(i, s)][:, 1:])
+        place, column = find(patches.image, patches.scale)
+        lr_start, _, lr_width = self.inputs[place, column].T
+        hr_start, _, hr_width = self.targets[place].T
         factor = 1 if sampler.interpolated else patches.scale
         columns = (
             lr_start + patches.top * lr_width + patches.left,
@@ -115,7 +119,7 @@ def place(sampler: PatchSampler, mesh: Mesh, placement: str) -> ResidentImages |
         The images, or None where the host shall cut the patches.
 
     Raises:
-        ValueError: an image cannot be read, or `device` was asked for and they do not fit.
+        ValueError: no image can be read, or `device` was asked for and they do not fit.
     """
     stats = jax.local_devices()[0].memory_stats() or {}
     memory = stats.get("bytes_limit", 0)
@@ -140,14 +144,29 @@ def _read(
 ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
     """The inputs of all images and scales, and the targets; None if they are too large."""
 
-    def read(image: ImagePair) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        return network_images(image, sampler.scales, sampler.n_colors, sampler.interpolated)
+    kind = sampler.n_colors, sampler.interpolated
+    nothing = np.zeros((0, 0, sampler.n_colors), np.uint8 if kind == (3, False) else np.float32)
+
+    def read(place: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        image = sampler.images[place]
+        with contextlib.suppress(ValueError):
+            return network_images(image, sampler.scales, *kind)
+        inputs, target = [], nothing
+        for scale in sampler.scales:  # of which some may be readable
+            try:
+                inputs.append(network_pair(image, scale, *kind)[0])
+                target = network_images(image, (scale,), *kind)[1]
+            except ValueError as error:
+                sampler.give_up(place, scale, error)
+                inputs.append(nothing)
+        return tuple(inputs), target
 
     lr: list[np.ndarray] = []
     hr: list[np.ndarray] = []
     size = 0
+    places = range(len(sampler.images))
     with ThreadPoolExecutor() as threads:
-        for inputs, target in _shown(threads.map(read, sampler.images), len(sampler.images)):
+        for inputs, target in _shown(threads.map(read, places), len(places)):
             lr += inputs
             hr.append(target)
             size += sum(array.nbytes for array in (*inputs, target))
@@ -181,7 +200,15 @@ def _pack(
 ) -> ResidentImages:
     inputs = _places(lr).reshape(len(hr), len(sampler.scales), 3)
     channels = {"lr": _flat_channels(mesh, lr), "hr": _flat_channels(mesh, hr)}
-    return ResidentImages(channels, inputs, _places(hr))
+    used = [[_readable(sampler, place, s) for s in sampler.scales] for place in range(len(hr))]
+    return ResidentImages(channels, inputs, _places(hr), np.array(used))
+
+
+def _readable(sampler: PatchSampler, index: int, scale: int) -> int:
+    for place in sampler.places_from(index):
+        if (place, scale) not in sampler.broken:
+            return place
+    raise ValueError(f"none of the training images can be read: {sampler.broken[index, scale]}")
 
 
 def _places(arrays: Sequence[np.ndarray]) -> np.ndarray:

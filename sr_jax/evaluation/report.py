@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import rich.box
 import rich.console
 import rich.table
+import rich.text
 
 from sr_jax.data.sources import ImagePair
 from sr_jax.evaluation.published import Published, published
@@ -29,16 +31,18 @@ from sr_jax.storage import write_bytes
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
     """Writes the means to `path` (JSON), the images' scores beside it (.images.json and .csv).
 
-    LPIPS, if it was asked for, goes to a file of its own (.lpips.json): means and images.
+    An infinite PSNR is null in JSON and inf in CSV. LPIPS, if it was asked for, goes to a file of
+    its own (.lpips.json): means and images.
     """
     rows = [score._asdict() for score in scores]
     distances = [row.pop("lpips") for row in rows]
+    plain = [row | {"psnr": row["psnr"] if math.isfinite(row["psnr"]) else None} for row in rows]
     table = io.StringIO()
     writer = csv.DictWriter(table, [field for field in Score._fields if field != "lpips"])
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(path.with_suffix(".images.json"), json.dumps(rows, indent=2).encode())
-    write_bytes(path.with_suffix(".csv"), table.getvalue().encode())
+    write_bytes(path.with_suffix(".images.json"), json.dumps(plain, indent=2).encode())
+    write_bytes(path.with_suffix(".csv"), os.fsencode(table.getvalue()))
     if None not in distances:
         names = ("dataset", "scale", "method", "image")
         lpips = {
@@ -64,18 +68,24 @@ def print_scores(
         ],
     )
     names = {contender.method: contender.known_as for contender in contenders}
-    rows, quoted = [], []
+    rows, quoted, notes = [], [], []
     for (dataset, scale, method), group in group_scores(scores).items():
         (mean,) = mean_scores(group)
         known_as = names[method]
         figure = published(known_as, dataset, scale) if known_as else None
         quoted += [figure] if figure else []
-        ours = "/".join(_cells(mean["psnr"], mean["ssim"]))
-        beside = _beside(figure, mean["psnr"], mean["ssim"], round_luma)
-        means = f"{dataset} x{scale} ({len(group)})"
+        psnr = math.inf if mean["psnr"] is None else mean["psnr"]
+        ours = "/".join(_cells(psnr, mean["ssim"]))
+        beside = _beside(figure, psnr, mean["ssim"], round_luma)
+        means = f"{dataset} x{scale} ({mean['images']})"
+        if mean["images"] < len(group):
+            equal = f"{method}: {len(group) - mean['images']} of {len(group)} images"
+            notes.append(f"{dataset} x{scale} {equal} equal the original and are in no mean")
         rows.append((means, method, ours, *beside, _cell(mean_lpips(group))))
     columns = ("mean (images)", "method", "PSNR/SSIM", "published", "difference", "LPIPS")
     _print_table(columns, rows)
+    for note in notes:
+        print(_printable(note))
     for source in dict.fromkeys(figure.source for figure in quoted):
         print(f"published: {source}")
     if any(figure.round_luma == (not round_luma) for figure in quoted):
@@ -111,9 +121,14 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     table = rich.table.Table(*(columns[i] for i in kept), box=rich.box.SIMPLE, padding=(0, 1, 0, 0))
     for row in rows:
-        table.add_row(*(row[i] for i in kept))
+        table.add_row(*(rich.text.Text(_printable(row[i])) for i in kept))
     # Wider than most terminals: a long line is better than a figure that is cut.
     rich.console.Console(width=200).print(table)
+
+
+def _printable(text: str) -> str:
+    """Text with what is no UTF-8 of a file's name replaced."""
+    return os.fsencode(text).decode(errors="replace")
 
 
 def compare(

@@ -1,10 +1,13 @@
 """How images are scored: the two protocols of the papers, and means over a data set."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from absl import logging
 
 from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import ImagePair
@@ -13,7 +16,7 @@ from sr_jax.imaging.files import from_float, to_float
 from sr_jax.imaging.metrics import psnr, score_luma, shave, ssim
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.upscaler import run_network, upscale_rgb
+from sr_jax.inference.upscaler import run_network, tiled_if_needed, upscale_rgb
 from sr_jax.models import ARCHITECTURES, create_model, describe_model
 from sr_jax.models.network import Network
 
@@ -22,7 +25,10 @@ Datasets = Mapping[str, Sequence[ImagePair]]  # name -> images
 
 
 class Score(NamedTuple):
-    """The score of one image: PSNR in dB, SSIM, and LPIPS where it was asked for."""
+    """The score of one image: PSNR in dB, SSIM, and LPIPS where it was asked for.
+
+    The PSNR of equal images, say of a blank one, is infinite.
+    """
 
     dataset: str
     scale: int
@@ -31,6 +37,18 @@ class Score(NamedTuple):
     psnr: float
     ssim: float
     lpips: float | None = None
+
+
+class Key(NamedTuple):
+    """Which image is scored by which method."""
+
+    dataset: str
+    scale: int
+    method: str
+    image: str
+
+
+Result = tuple[Score, np.ndarray] | str
 
 
 class Contender(NamedTuple):
@@ -98,20 +116,35 @@ def score_all(
     contenders: Sequence[Contender],
     *,
     round_luma: bool = False,
-) -> Iterator[tuple[Score, ImagePair, np.ndarray]]:
+    done: Collection[Key] = (),
+) -> Iterator[tuple[Key, ImagePair, Result]]:
     """Scores image after image of whole data sets.
 
+    Args:
+        datasets: the images.
+        scales: the factors.
+        contenders: what is scored.
+        round_luma: see `score_image`.
+        done: what is not scored, as it has been.
+
     Yields:
-        The score, the image that was scored, and the result, uint8 RGB.
+        What was scored, the image, and the score with the upscaled image, uint8 RGB; or what went
+        wrong with this image, in one line.
     """
     for dataset, pairs in datasets.items():
         for scale in scales:
             for method, network, settings, _ in contenders:
                 for pair in pairs:
-                    *values, image = score_image(
-                        pair, scale, network, round_luma=round_luma, settings=settings
-                    )
-                    yield Score(dataset, scale, method, pair.name, *values), pair, image
+                    key = Key(dataset, scale, method, pair.name)
+                    if key in done:
+                        continue
+                    try:
+                        *values, image = score_image(
+                            pair, scale, network, round_luma=round_luma, settings=settings
+                        )
+                        yield key, pair, (Score(*key, *values), image)
+                    except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+                        yield key, pair, " ".join(str(error).split()) or type(error).__name__
 
 
 def score_image(
@@ -153,12 +186,30 @@ def score_image(
     if network is None:
         image = imresize(lr, scale)
     else:
+        settings = _settings(pair.name, network, lr, scale, settings)
         colour = upscale_rgb(*network, to_float(lr), scale, settings)
         image = from_float(colour)
         if network[0].n_colors == 1:
             luma, reference = rgb_to_luma(colour), rgb_to_luma(to_float(hr))
             return *_compare(luma, reference, scale, round_luma=False), image
     return *score_luma(image, hr, border=scale, round_luma=round_luma), image
+
+
+def _settings(
+    name: str, network: Loaded, lr: np.ndarray, scale: int, settings: Settings
+) -> Settings:
+    """Tiles for an image that is too large for the memory, which the log tells."""
+    fitting = tiled_if_needed(*network, lr.shape[0], lr.shape[1], scale, settings)
+    if fitting != settings:
+        exact = network[0].receptive_radius is not None
+        if exact:
+            fitting = dataclasses.replace(fitting, overlap="exact")
+        logging.warning(
+            "%s is too large to be scored in one piece and is scored in tiles, %s",
+            name,
+            "which changes nothing" if exact else "which changes the score a little",
+        )
+    return fitting
 
 
 def _score_luma(
@@ -172,6 +223,7 @@ def _score_luma(
     if network is None:
         predicted = imresize(low, size=luma.shape[:2])
     else:
+        settings = _settings(pair.name, network, low, scale, settings)
         predicted = run_network(*network, low, scale, settings)
     if grey:
         colour = np.repeat(predicted, 3, axis=-1)
@@ -201,18 +253,26 @@ def group_scores(scores: Iterable[Score]) -> dict[tuple[str, int, str], list[Sco
 
 
 def mean_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """The rows of scores.json: the mean over the images of each data set, scale and method."""
-    return [
-        {
-            "dataset": dataset,
-            "scale": scale,
-            "method": method,
-            "psnr": sum(score.psnr for score in group) / len(group),
-            "ssim": sum(score.ssim for score in group) / len(group),
-            "images": len(group),
-        }
-        for (dataset, scale, method), group in group_scores(scores).items()
-    ]
+    """The rows of scores.json: the mean over the images of each data set, scale and method.
+
+    Images of infinite PSNR are left out; `images` says over how many the means are. Where none is
+    left PSNR is None.
+    """
+    rows = []
+    for (dataset, scale, method), group in group_scores(scores).items():
+        finite = [score for score in group if math.isfinite(score.psnr)]
+        counted = finite or group
+        rows.append(
+            {
+                "dataset": dataset,
+                "scale": scale,
+                "method": method,
+                "psnr": sum(score.psnr for score in finite) / len(finite) if finite else None,
+                "ssim": sum(score.ssim for score in counted) / len(counted),
+                "images": len(counted),
+            }
+        )
+    return rows
 
 
 def mean_lpips(scores: Sequence[Score]) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from absl import logging
 
 from sr_jax.cluster import sum_over_processes
 from sr_jax.data.sources import ImagePair
@@ -20,7 +21,8 @@ def validate(
     """PSNR and SSIM of the luma on the validation images, and pictures of a few of them.
 
     Several processes take turns: process i of n scores the images i, i + n, i + 2n ..., and all
-    get the means over all images. Every process must call.
+    get the means over all images. Every process must call. Images that cannot be read or scored
+    are named in the log, and the means are over the others.
 
     Args:
         network: (model, variables), or None for bicubic interpolation.
@@ -33,19 +35,26 @@ def validate(
     """
     kind = "validation/" if network else "validation/bicubic_"
     mine = range(jax.process_index(), len(images), jax.process_count())
-    scores = np.zeros((len(scales), len(images), 2))
+    totals = np.zeros((len(scales), 3))  # PSNR, SSIM, images
     pictures: dict[str, np.ndarray] = {}
     for place, scale in enumerate(scales):
         for index in mine:
             image = images[index]
-            *scores[place, index], result = score_image(image, scale, network)
+            try:
+                *score, result = score_image(image, scale, network)
+            except ValueError as error:
+                logging.warning("left out of validation at x%d: %s: %s", scale, image.name, error)
+                continue
+            if np.isfinite(score).all():  # the PSNR of equal images, say of a blank one, is not
+                totals[place] += *score, 1
             if index in mine[:PICTURES]:
                 lr, hr = image.pair(scale)
                 panels = [_centre(panel) for panel in (imresize(lr, scale), result, hr)]
                 pictures[f"x{scale}/{image.name}"] = np.concatenate(panels, axis=1)
     means: dict[str, float] = {}
-    for scale, (psnr, ssim) in zip(scales, sum_over_processes(scores).mean(axis=1), strict=True):
-        means |= {f"{kind}psnr_x{scale}": float(psnr), f"{kind}ssim_x{scale}": float(ssim)}
+    for scale, (psnr, ssim, count) in zip(scales, sum_over_processes(totals), strict=True):
+        if count:
+            means |= {f"{kind}psnr_x{scale}": psnr / count, f"{kind}ssim_x{scale}": ssim / count}
     return means, pictures
 
 

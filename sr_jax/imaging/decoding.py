@@ -1,4 +1,4 @@
-"""From the content of an image file to pixels: PNG, JPEG, TIFF, WebP and BMP."""
+"""From the content of an image file to pixels."""
 
 import io
 import itertools
@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from sr_jax.imaging import metadata as metadata_of
 from sr_jax.imaging import profiles
+from sr_jax.imaging.metadata import Metadata
 
 if TYPE_CHECKING:
     import tifffile
@@ -37,6 +42,7 @@ _MODES = {
     "RGBA": ("RGBA", "RGBa", "PA"),
 }
 _EXIF_ORIENTATION = 0x0112
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _TIFF_PROFILE = 34675
 # One page of full resolution and reduced copies, each half as long as the one before.
 _MAX_TIFF_PAGES = 32
@@ -48,10 +54,12 @@ class Picture(NamedTuple):
     Attributes:
         pixels: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
         icc_profile: the ICC profile of these pixels, or None if the file has none that fits them.
+        metadata: what else the file carries.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None
+    metadata: Metadata = Metadata()
 
 
 def decode(data: bytes) -> Picture:
@@ -61,11 +69,11 @@ def decode(data: bytes) -> Picture:
         ValueError: a format that is not read.
         Exception: nearly any other, from the decoders, if it is corrupt.
     """
-    pixels, profile = _decode(data)
+    pixels, profile, metadata = _decode(data)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if profile is not None and not profiles.fits(profile, channels):
         profile = None
-    return Picture(np.ascontiguousarray(pixels), profile)
+    return Picture(np.ascontiguousarray(pixels), profile, metadata)
 
 
 def decode_size(stream: BinaryIO) -> tuple[int, int]:
@@ -94,7 +102,13 @@ def _decode(data: bytes) -> Picture:
         return _decode_png(data)
     if kind is TiffImageFile:
         return _decode_tiff(data)
-    return _decode_with_pillow(kind(io.BytesIO(data)))
+    if kind in (Jpeg2KImageFile, AvifImageFile):
+        # Pillow reduces more to 8 bits in silence.
+        bits = _depth_of_jpeg2000(data) if kind is Jpeg2KImageFile else _depth_of_avif(data)
+        if bits > 8:
+            raise ValueError(f"samples of {bits} bits, of this format 8 are read: save it as PNG")
+    image = kind(io.BytesIO(data))
+    return _decode_with_pillow(image, metadata_of.of_pillow(image))
 
 
 def _kind(data: bytes) -> type[ImageFile.ImageFile]:
@@ -113,13 +127,23 @@ def _kind(data: bytes) -> type[ImageFile.ImageFile]:
         return WebPImageFile
     if data.startswith(b"BM"):
         return BmpImageFile
-    raise ValueError("not a PNG, JPEG, TIFF, WebP or BMP file" if data else "the file is empty")
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImageFile
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return AvifImageFile
+    if data.startswith((_JP2, b"\xff\x4f\xff\x51")):
+        return Jpeg2KImageFile
+    raise ValueError(
+        "not a PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or JPEG 2000 file"
+        if data
+        else "the file is empty"
+    )
 
 
-def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
+def _decode_with_pillow(image: ImageFile.ImageFile, metadata: Metadata) -> Picture:
     _check_pixels(*image.size)
     frames = getattr(image, "n_frames", 1)
-    if frames != 1 and not isinstance(image, TiffImageFile):
+    if frames != 1 and not isinstance(image, TiffImageFile | GifImageFile):
         raise ValueError(f"it holds {frames} images, expected one")
     mode = next((mode for mode, sources in _MODES.items() if image.mode in sources), None)
     if mode is None:
@@ -136,15 +160,16 @@ def _decode_with_pillow(image: ImageFile.ImageFile) -> Picture:
         converted, profile = profiles.cmyk_to_srgb(image, profile), None
     elif image.mode != mode:
         converted = image.convert(mode)
-    return Picture(_orient(np.asarray(converted), orientation), profile)
+    return Picture(_orient(np.asarray(converted), orientation), profile, metadata)
 
 
 def _decode_png(data: bytes) -> Picture:
     image = PngImageFile(io.BytesIO(data))
     # IHDR comes first: signature (8), length and name (8), width (4), height (4), depth (1).
     width, height, depth = struct.unpack(">IIB", data[16:25])
+    metadata = metadata_of.of_png(PngImageFile(io.BytesIO(data)), data)
     if depth != 16:
-        return _decode_with_pillow(image)
+        return _decode_with_pillow(image, metadata)
     # Pillow reduces 16-bit RGB to 8 bits in silence.
     import imagecodecs  # large, and only needed for these files
 
@@ -152,7 +177,22 @@ def _decode_png(data: bytes) -> Picture:
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))
     pixels = _orient(imagecodecs.png_decode(data), _orientation(exif))
-    return Picture(pixels, image.info.get("icc_profile"))
+    return Picture(pixels, image.info.get("icc_profile"), metadata)
+
+
+def _depth_of_jpeg2000(data: bytes) -> int:
+    # SIZ (ISO/IEC 15444-1, A.5.1): marker, 36 bytes of sizes, the number of components, and of
+    # each its depth less one, the highest bit for its sign, and two bytes more.
+    size = data.index(b"\xff\x4f\xff\x51")
+    (count,) = struct.unpack(">H", data[size + 40 : size + 42])
+    return max(data[size + 42 : size + 42 + 3 * count : 3]) % 128 + 1
+
+
+def _depth_of_avif(data: bytes) -> int:
+    # av1C (AV1 Codec ISO Media File Format Binding, 2.3.3): two bytes, then the bits seq_tier_0,
+    # high_bitdepth and twelve_bit.
+    flags = data[data.index(b"av1C") + 6]
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
 def _decode_tiff(data: bytes) -> Picture:
@@ -169,16 +209,33 @@ def _decode_tiff(data: bytes) -> Picture:
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends, default=0) > len(data):
             raise ValueError("the file is truncated")
+        _check_bands(page)
         if page.bitspersample <= 8:
             with warnings.catch_warnings():
                 # Of strips that Pillow calls too large; the pixels are counted above.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                return _decode_with_pillow(TiffImageFile(io.BytesIO(data)))
+                image = TiffImageFile(io.BytesIO(data))
+                return _decode_with_pillow(image, metadata_of.of_pillow(image))
         if page.dtype != np.uint16 or page.bitspersample != 16:
             raise ValueError(
                 f"samples of {page.bitspersample} bits ({page.dtype}), expected 8 or 16 bits"
             )
         return Picture(_arrange_tiff(page), page.tags.valueof(_TIFF_PROFILE))
+
+
+def _check_bands(page: "tifffile.TiffPage") -> None:
+    """Raises ValueError for bands that are neither colour nor opacity, such as infrared."""
+    import tifffile
+
+    alpha = (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA)
+    colours = {"RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}
+    name = getattr(page.photometric, "name", "")
+    extra = page.samplesperpixel - colours.get(name, 1)
+    if extra > 1 or (extra == 1 and not set(page.extrasamples[:1]) & set(alpha)):
+        raise ValueError(
+            f"it has {page.samplesperpixel} bands, expected grey or RGB, with opacity at most: "
+            "save it without the others"
+        )
 
 
 def _arrange_tiff(page: "tifffile.TiffPage") -> np.ndarray:

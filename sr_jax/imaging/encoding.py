@@ -1,13 +1,13 @@
 """From pixels to the content of an image file: PNG, JPEG, TIFF, WebP and BMP."""
 
 import io
-import struct
 import zlib
 
 import numpy as np
 from PIL import Image
 
 from sr_jax.imaging import profiles
+from sr_jax.imaging.metadata import Metadata, chunk, png_chunks
 
 # What each format can store without loss of channels or depth: bits -> numbers of channels.
 _LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
@@ -24,13 +24,16 @@ _CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
 _PNG_HEAD = 33
 
 
-def encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
+def encode(
+    image: np.ndarray, kind: str, icc_profile: bytes | None, metadata: Metadata = Metadata()
+) -> bytes:
     """Encodes an image as the content of a file.
 
     Args:
         image: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
         kind: one of the formats above.
         icc_profile: the ICC profile to embed, or None.
+        metadata: what PNG files carry too; other formats keep the resolution alone.
 
     Raises:
         ValueError: the format cannot store this layout, depth, size or a profile, or the profile
@@ -53,17 +56,17 @@ def encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
             raise ValueError("BMP cannot store a colour profile; write a .png or .tif file")
         if not profiles.fits(icc_profile, channels):
             raise ValueError(f"the colour profile is not one of {_CHANNEL_NAMES[channels]} images")
-    return _encode(np.ascontiguousarray(image), kind, icc_profile)
+    return _encode(np.ascontiguousarray(image), kind, icc_profile, metadata)
 
 
-def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
+def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None, metadata: Metadata) -> bytes:
     if kind == "PNG":
         import imagecodecs  # large, and only needed for these files
 
         content = bytes(imagecodecs.png_encode(image))
-        if icc_profile is None:
-            return content
-        return content[:_PNG_HEAD] + _png_profile(icc_profile) + content[_PNG_HEAD:]
+        profile = b"" if icc_profile is None else _png_profile(icc_profile)
+        # cICP and gAMA say what a profile says; a profile comes first where there are several.
+        return content[:_PNG_HEAD] + profile + png_chunks(metadata) + content[_PNG_HEAD:]
     stream = io.BytesIO()
     if kind == "TIFF":
         import tifffile
@@ -96,6 +99,4 @@ def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None) -> bytes:
 
 def _png_profile(icc_profile: bytes) -> bytes:
     """The chunk iCCP (PNG specification, section 11.3.2.3), which imagecodecs does not write."""
-    content = b"iCCP" + b"ICC profile\0" + b"\0" + zlib.compress(icc_profile, 9)
-    length, checksum = struct.pack(">I", len(content) - 4), struct.pack(">I", zlib.crc32(content))
-    return length + content + checksum
+    return chunk(b"iCCP", b"ICC profile\0" + b"\0" + zlib.compress(icc_profile, 9))

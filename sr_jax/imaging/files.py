@@ -1,4 +1,6 @@
-"""Image files in and out: PNG, JPEG, TIFF, WebP and BMP, with 8 or 16 bits a sample.
+"""Image files in and out, with 8 or 16 bits a sample.
+
+PNG, JPEG, TIFF, WebP and BMP are read and written; GIF, AVIF and JPEG 2000 are read.
 
 Arrays keep the bit depth and the channels of the file: uint8 or uint16 of shape (H, W) grey,
 (H, W, 2) grey + alpha, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied. The bit depth is
@@ -19,10 +21,11 @@ from sr_jax.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from sr_jax.imaging.decoding import Picture as Picture
 from sr_jax.imaging.decoding import decode, decode_size
 from sr_jax.imaging.encoding import encode
+from sr_jax.imaging.metadata import Metadata
 from sr_jax.storage import write_bytes
 
-# Formats by file suffix (lower case).
-SUFFIXES = {
+# Formats that are written, by file suffix (lower case).
+WRITTEN = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -31,6 +34,8 @@ SUFFIXES = {
     ".webp": "WebP",
     ".bmp": "BMP",
 }
+# Suffixes of files that are read.
+SUFFIXES = (*WRITTEN, ".jfif", ".jpe", ".gif", ".avif", ".jp2")
 
 # Twice the raw samples of the largest picture; a longer file is not opened.
 _MAX_BYTES = 2 * 8 * MAX_PIXELS
@@ -42,23 +47,25 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Reads a PNG, JPEG, TIFF, WebP or BMP file; the content decides the format, not the name.
+    """Reads an image file; the content decides the format, not the name.
 
     Palettes are expanded, one-bit images become 8-bit grey, a transparent colour becomes an alpha
-    channel and the EXIF orientation is applied. Files of several images (animations, multi-page
-    TIFF) are refused; reduced-resolution pages of TIFF are skipped.
+    channel and the EXIF orientation is applied. Of a GIF the first frame is read; other files of
+    several images (animations, multi-page TIFF) are refused; reduced-resolution pages of TIFF are
+    skipped.
 
     An ICC profile of the image's own kind (grey for grey, RGB for RGB) comes with the pixels, which
     stay as they are. CMYK becomes sRGB: through the profile that the file embeds (relative
     colorimetric), else by the plain formula (255 - ink) (255 - black) / 255; no profile comes with
-    it. Profiles that fit neither are left out, as is all other metadata, PNG's gAMA and cHRM too.
+    it. Profiles that fit neither are left out. Exif, resolution, gAMA and cICP come too; all other
+    metadata is left out.
 
     Args:
         path: the file.
 
     Returns:
         Pixels in uint8 or uint16, as the file has 8 (or fewer) or 16 bits a sample, of shape
-        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4); and their ICC profile or None.
+        (H, W), (H, W, 2), (H, W, 3) or (H, W, 4); their ICC profile or None; and metadata.
 
     Raises:
         ValueError: if the file is missing, no regular file, corrupt, truncated, of more than
@@ -82,7 +89,11 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def write_image(
-    path: str | os.PathLike[str], image: np.ndarray, *, icc_profile: bytes | None = None
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    *,
+    icc_profile: bytes | None = None,
+    metadata: Metadata = Metadata(),
 ) -> None:
     """Writes an image file in the format that the suffix of `path` names.
 
@@ -95,6 +106,7 @@ def write_image(
         path: the file; it is replaced if it exists.
         image: uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4).
         icc_profile: the ICC profile of these pixels, as `read_picture` returns it, or None.
+        metadata: what a PNG file carries too, as `read_picture` returns it.
 
     Raises:
         ValueError: if the suffix is unknown, or the format cannot store this dtype, shape, size or
@@ -104,11 +116,11 @@ def write_image(
     """
     path = Path(path)
     image = np.asarray(image)
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = WRITTEN.get(path.suffix.lower())
     if kind is None:
         raise ValueError(
             f"cannot write image {path}: unknown suffix {path.suffix!r}, "
-            f"expected one of {', '.join(SUFFIXES)}"
+            f"expected one of {', '.join(WRITTEN)}"
         )
     _check_integer_image(image, f"cannot write image {path}: ")
     if image.ndim == 3 and image.shape[2] == 1:
@@ -116,7 +128,7 @@ def write_image(
     if path.is_dir():
         raise ValueError(f"cannot write image {path}: it is a folder")
     try:
-        content = encode(image, kind, icc_profile)
+        content = encode(image, kind, icc_profile, metadata)
     except (ValueError, ImportError) as error:
         raise ValueError(f"cannot write image {path}: {error}") from error
     write_bytes(path, content)
@@ -191,38 +203,6 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     if image.shape[2] < 3:
         return np.repeat(image[..., :1], 3, axis=2)
     return image[..., :3]
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files under a folder, at any depth, sorted by path.
-
-    The suffix decides (`SUFFIXES`, upper or lower case), so that files which cannot be read, such
-    as dangling links, are among them. Names that begin with a dot (side files of other programs,
-    unfinished writes) are skipped.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        Paths that begin with `folder`, at least one.
-
-    Raises:
-        ValueError: if there is no such folder or it holds no images.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "it is a file" if folder.exists() else "no such folder"
-        raise ValueError(f"cannot list images of {folder}: {problem}")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
-    if not paths:
-        raise ValueError(
-            f"cannot list images of {folder}: it holds no file named *{', *'.join(SUFFIXES)}"
-        )
-    return paths
 
 
 @contextlib.contextmanager

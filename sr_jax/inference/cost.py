@@ -35,6 +35,8 @@ ACCELERATOR_SHARE = 0.8
 # refuses more than its RAM, and the process then ends without an exception.
 CPU_SCRATCH = 2560
 
+_SMALL = 512 * 512  # pixels of an image that is taken to fit
+
 # Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
 # from about 160 on, where its blocks are full; compiling takes no longer for larger images.
 _PROBES = (192, 256)
@@ -106,6 +108,25 @@ def largest_tile(
             f"there are {limit}; give a tile, or a smaller batch"
         )
     return side, pixels, f"a square of {side} is the largest in {limit}"
+
+
+def fits_whole(
+    model: Network, variables: Variables, size: tuple[int, int], scale: int, settings: Settings
+) -> bool:
+    """Whether an image of this (height, width) at the network's input can run in one piece.
+
+    It may take more of the memory than an automatic tile does. Nothing is compiled for images that
+    are small anyway.
+    """
+    pixels = math.prod(size)
+    if pixels > _most_pixels(model, scale, settings):
+        return False
+    if pixels <= _SMALL:
+        return True
+    needed = predict_memory(model, variables, size, scale, settings)
+    if jax.default_backend() == "cpu":
+        needed = 2 * needed  # see CPU_SHARE
+    return needed <= available_memory()
 
 
 def check_tile(model: Network, tile: tuple[int, int], scale: int, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """A network applied to an image: interpolation, colour, grey, alpha, range and rounding."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
+from sr_jax.inference.cost import fits_whole
 from sr_jax.inference.ensemble import symmetries
 from sr_jax.inference.layout import layout
 from sr_jax.inference.program import (
@@ -22,6 +24,8 @@ from sr_jax.inference.settings import Settings
 from sr_jax.inference.tiling import Tile, run, split
 from sr_jax.models import Variables, describe_model
 from sr_jax.models.network import Network
+
+_NEIGHBOURHOOD = 33  # pixels, a side; further away a colour hardly counts in what a network makes
 
 
 def network_scale(model: Network, asked: int | None) -> int:
@@ -56,6 +60,25 @@ def network_factor(model: Network, scale: float | None) -> int:
     if known is None:
         return math.ceil(scale)
     return min((factor for factor in known if factor >= scale), default=max(known))
+
+
+def tiled_if_needed(
+    model: Network, variables: Variables, height: int, width: int, scale: int, settings: Settings
+) -> Settings:
+    """The settings, with automatic tiles where they ask for a whole image that cannot be one.
+
+    Args:
+        model, variables: the network.
+        height, width: of the image.
+        scale: see `network_scale`.
+        settings: how the image goes through the network.
+    """
+    size = input_size(model, height, width, scale)
+    if settings.tile is not None or settings.shard:
+        return settings
+    if fits_whole(model, variables, size, scale, settings):
+        return settings
+    return dataclasses.replace(settings, tile="auto")
 
 
 def run_network(
@@ -173,9 +196,9 @@ def upscale_image(
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
-    Grey goes through the network as three equal channels, of which the mean is taken. Under fully
-    transparent pixels, whose colour means nothing, the network sees the colour of the nearest
-    visible pixel: no halo of a hidden colour appears along the edges.
+    Grey goes through the network as three equal channels, of which the mean is taken. Where a pixel
+    is transparent, or nearly so beside others that are not, the network sees the colour of those:
+    no ring of a hidden colour appears along the edges.
 
     Args:
         model: the network.
@@ -218,14 +241,22 @@ def upscale_image(
 
 
 def _visible_colour(image: np.ndarray) -> np.ndarray:
-    """An image with alpha without it; transparent pixels take the nearest visible one's colour."""
-    from scipy.ndimage import distance_transform_edt
+    """The colour of an image with alpha, where that is faint mixed with the nearest strong one.
 
-    colour, hidden = image[..., :-1], image[..., -1] == 0
-    if not hidden.any() or hidden.all():
+    Strong is a pixel of at least half of the greatest alpha in its neighbourhood. The colour of
+    another counts in proportion to its alpha over that half: that of a hidden one not at all.
+    """
+    from scipy.ndimage import distance_transform_edt, maximum_filter
+
+    colour, alpha = image[..., :-1], image[..., -1]
+    half = maximum_filter(alpha, _NEIGHBOURHOOD) / 2
+    strong = (alpha >= half) & (alpha > 0)
+    if strong.all() or not strong.any():
         return colour
-    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return colour[rows, columns]
+    rows, columns = distance_transform_edt(~strong, return_distances=False, return_indices=True)
+    share = np.where(strong, 1, alpha / np.maximum(half, 0.5))[..., None]
+    mixed = share * colour + (1 - share) * colour[rows, columns]
+    return np.floor(mixed + 0.5).astype(image.dtype)
 
 
 def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:

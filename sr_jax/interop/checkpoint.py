@@ -20,6 +20,11 @@ from sr_jax.weights import FORMAT
 Checkpoint = tuple[Mapping[str, Any], dict[str, Any]]  # tensors; what the format implies
 
 
+_NUMPY_DTYPES = [
+    type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float16", "float32", "float64")
+]
+
+
 class WeightsFileError(ValueError):
     """What was to be read is a file of `sr_jax.weights`, not a published checkpoint."""
 
@@ -28,8 +33,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a published checkpoint.
 
     Args:
-        path: .pth, .pt or .pth.tar, .safetensors, .npz; .mat (see `interop.matlab`); .h5 (see
-            `interop.keras`).
+        path: .pth, .pt, .ckpt, .bin or .pth.tar, .safetensors, .npz; .mat (see `interop.matlab`);
+            .h5 (see `interop.keras`).
 
     Returns:
         Names to arrays, for `from_torch`, perhaps nested in a training checkpoint; and the
@@ -71,8 +76,11 @@ def _read_pickle(path: Path) -> Checkpoint:
     except ImportError:
         raise ValueError(f"reading {path} needs PyTorch: pip install torch") from None
     try:
-        # weights_only admits tensors and plain containers and refuses all other pickled objects.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # weights_only admits tensors and plain containers and refuses all other pickled objects. A
+        # NumPy number is a dtype and bytes.
+        numbers: list[Any] = [np.dtype, np.array(0.0)[()].__reduce__()[0], *_NUMPY_DTYPES]
+        with torch.serialization.safe_globals(numbers):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises almost anything
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign:
@@ -139,6 +147,8 @@ def _write_npz(state_dict: dict[str, np.ndarray]) -> bytes:
 READERS: dict[str, Callable[[Path], Checkpoint]] = {
     ".pth": _read_pickle,
     ".pt": _read_pickle,
+    ".ckpt": _read_pickle,
+    ".bin": _read_pickle,
     ".tar": _read_pickle,  # model.pth.tar is a name that some repositories give
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,

@@ -6,7 +6,7 @@ error. State dicts here are dicts of NumPy arrays; PyTorch itself is not needed.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.traverse_util
@@ -37,9 +37,11 @@ LAYOUTS: tuple[Layout, ...] = (
 
 # Entries of training checkpoints that hold the state dict, the preferred one first: BasicSR's
 # params_ema is the moving average that its results are published with.
-WRAPPERS = ("params_ema", "params", "state_dict", "model")
-# What DataParallel and classes around a network put before every name.
-PREFIXES = ("module.", "model.")
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
+# What DataParallel, torch.compile and classes around a network put before its names.
+PREFIXES = ("module.", "model.", "_orig_mod.", "generator.", "netG.", "net_g.", "net.")
+# What tools that count operations (thop) add to every module.
+COUNTERS = re.compile(r"(.*\.)?total_(ops|params)")
 
 
 class Conversion(NamedTuple):
@@ -51,6 +53,7 @@ class Conversion(NamedTuple):
         read: hyper-parameters that the names and shapes show.
         assumed: those that they do not show, set by the rules of `from_torch`.
         wrappers: what was taken off: entries of a checkpoint, prefixes of names.
+        aside: what was left aside: counters, single values, tensors of other networks.
     """
 
     model: Network
@@ -59,6 +62,7 @@ class Conversion(NamedTuple):
     read: Fields
     assumed: Fields
     wrappers: tuple[str, ...]
+    aside: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The architecture and where its hyper-parameters come from, in one line."""
@@ -71,6 +75,8 @@ class Conversion(NamedTuple):
                 parts.append(f"{source}: {', '.join(f'{k}={v}' for k, v in found.items())}")
         if self.wrappers:
             parts.append(f"taken out of {', '.join(self.wrappers)}")
+        if self.aside:
+            parts.append(f"left aside: {list_some(self.aside)}")
         return "; ".join(parts)
 
 
@@ -87,9 +93,9 @@ def from_torch(
     `scale` is unknown and its padding 'zeros'; MDSR's `scales` are (2, 3, 4). All of it is logged.
 
     Args:
-        state_dict: names to arrays, in any of `LAYOUTS`. It may be nested in an entry params_ema,
-            params, state_dict or model (the first of these is taken), and all names may begin with
-            `module.` or `model.`. VGG's classifier is left aside.
+        state_dict: names to arrays, in any of `LAYOUTS`. It may be nested in an entry of `WRAPPERS`
+            (the first of these is taken), and names may begin with one of `PREFIXES`. VGG's
+            classifier, counters of operations and single values are left aside.
         architecture: a name of `sr_jax.models.ARCHITECTURES`, to refuse the tensors of any other
             class of network; or the layout of a network outside this package, see
             `sr_jax.interop.layout`. Sizes are read off all the same.
@@ -113,7 +119,7 @@ def convert(
     **hyperparameters: Any,
 ) -> Conversion:
     """As `from_torch`, with an account of how the hyper-parameters became known."""
-    weights, wrappers = unwrap(state_dict)
+    weights, wrappers, aside = unwrap(state_dict)
     layout = _detect(weights, architecture)
     weights = Weights(
         (key, v) for key, v in weights.items() if not re.fullmatch(layout.ignored, key)
@@ -127,7 +133,7 @@ def convert(
     model = create_model(name, **{**assumed, **read, **hyperparameters})
     table = tensors(model, layout)
     _check(describe_model(model)[0], table, weights)
-    return Conversion(model, _gather(table, weights), layout.name, read, assumed, wrappers)
+    return Conversion(model, _gather(table, weights), layout.name, read, assumed, wrappers, aside)
 
 
 def to_torch(
@@ -170,29 +176,35 @@ def recognise(
     return _detect(unwrap(state_dict)[0], architecture).network
 
 
-def unwrap(state_dict: Mapping[str, Any]) -> tuple[Weights, tuple[str, ...]]:
+def unwrap(
+    state_dict: Mapping[str, Any],
+) -> tuple[Weights, tuple[str, ...], tuple[str, ...]]:
     """Takes a state dict out of a training checkpoint and common prefixes off its names.
 
     Returns:
-        The state dict and what was taken off, the outermost first.
+        The state dict; what was taken off, the outermost first; and what was left aside.
 
     Raises:
         ValueError: entries that are not tensors.
     """
     inner: Mapping[str, Any] = state_dict
-    taken = []
+    taken, aside = [], []
     while True:
         wrapper = next((key for key in WRAPPERS if isinstance(inner.get(key), Mapping)), None)
-        prefix = next(
-            (p for p in PREFIXES if inner and all(str(n).startswith(p) for n in inner)), None
-        )
         if wrapper is not None:
             inner = inner[wrapper]
-        elif prefix is not None:
-            inner = {name.removeprefix(prefix): value for name, value in inner.items()}
-        else:
+            taken.append(wrapper)
+            continue
+        inner = {str(name): value for name, value in inner.items()}
+        extra = [n for n, value in inner.items() if COUNTERS.fullmatch(n) or _is_single(value)]
+        aside += extra
+        inner = {name: value for name, value in inner.items() if name not in extra}
+        prefix = _prefix(inner)
+        if prefix is None:
             break
-        taken.append(wrapper or prefix or "")
+        aside += [name for name in inner if not name.startswith(prefix)]
+        inner = {n.removeprefix(prefix): v for n, v in inner.items() if n.startswith(prefix)}
+        taken.append(prefix)
     strange = [name for name, value in inner.items() if not hasattr(value, "shape")]
     if strange or not inner:
         raise ValueError(
@@ -200,7 +212,33 @@ def unwrap(state_dict: Mapping[str, Any]) -> tuple[Weights, tuple[str, ...]]:
             f"{', '.join(WRAPPERS)}: "
             + (f"{', '.join(map(str, strange))} hold no tensors" if strange else "it is empty")
         )
-    return Weights((str(name), np.asarray(value)) for name, value in inner.items()), tuple(taken)
+    weights = Weights((name, np.asarray(value)) for name, value in inner.items())
+    return weights, tuple(taken), tuple(aside)
+
+
+def _is_single(value: Any) -> bool:
+    """Whether this is a number or a text of a training, no tensor."""
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
+def _prefix(inner: Mapping[str, Any]) -> str | None:
+    """What the names of a network begin with: all, or some where the others are no network's."""
+    for prefix in PREFIXES:
+        inside = [name for name in inner if name.startswith(prefix)]
+        if inside and (len(inside) == len(inner) or not _has_marker(inner)):
+            return prefix
+    return None
+
+
+def _has_marker(names: Iterable[str]) -> bool:
+    weights = Weights((name, np.empty(0)) for name in names)
+    return any(weights.has(layout.marker) for layout in LAYOUTS)
+
+
+def list_some(names: Sequence[str], most: int = 5) -> str:
+    """The first names and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _name(network: type[Network]) -> str | type[Network]:

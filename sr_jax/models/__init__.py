@@ -20,6 +20,7 @@ import numpy as np
 
 from sr_jax.models.csnln import CSNLN
 from sr_jax.models.edsr import EDSR
+from sr_jax.models.hyperparameters import check as check_types
 from sr_jax.models.mdsr import MDSR
 from sr_jax.models.network import Network
 from sr_jax.models.rcan import RCAN
@@ -77,8 +78,8 @@ def create_model(
         An unbound Flax module. It holds no parameters: `model.init(key, images)` makes them.
 
     Raises:
-        ValueError: unknown name or hyper-parameter, and the message lists the known ones; an import
-            path that is not allowed or names no network.
+        ValueError: unknown name or hyper-parameter, and the message lists the known ones; a value
+            of another type or out of range; an import path that is not allowed or names no network.
     """
     if isinstance(name, type):
         module, preset = name, dict[str, Any]()
@@ -94,9 +95,9 @@ def create_model(
         raise ValueError(
             f"{name} has no hyper-parameter {', '.join(unknown)}; it has {', '.join(known)}"
         )
-    # A sequence may come as a list, from JSON or from a config; modules must be hashable.
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in hyperparameters.items()}
-    return module(**{**preset, **given})
+    model = module(**{**preset, **check_types(module, hyperparameters)})
+    model.check_fields()
+    return model
 
 
 def _import_network(path: str, allow: Collection[str]) -> type[Network]:
@@ -178,7 +179,7 @@ def multiply_adds(model: Network, height: int, width: int, scale: int | None = N
     """
     images = jax.ShapeDtypeStruct((1, height, width, model.n_colors), np.float32)
     check_call(model, images.shape, images.dtype, scale)
-    variables = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
+    variables = variable_shapes(model)
     step = functools.partial(model.apply, scale=scale, train=False)
     with traced_for(Target("any")):
         return count_multiply_adds(jax.make_jaxpr(step)(variables, images).jaxpr)
@@ -187,6 +188,12 @@ def multiply_adds(model: Network, height: int, width: int, scale: int | None = N
 def example_images(model: Network) -> jax.Array:
     """One black image of a size that the network takes, for `model.init`: float32 (1, H, W, C)."""
     return jnp.zeros((1, model.example_size, model.example_size, model.n_colors))
+
+
+def variable_shapes(model: Network) -> Variables:
+    """The variables of a network as `ShapeDtypeStruct`s, without computing any."""
+    shape = (1, model.example_size, model.example_size, model.n_colors)
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def check_call(

@@ -221,12 +221,17 @@ class CSNLN(Network):
         """What both sides of an image are divisible by: the keys' downscaling has no remainder."""
         return 3 if self.scale == 3 else 2
 
+    def check_fields(self) -> None:
+        """Raises ValueError for another scale or an odd number of channels."""
+        if self.scale not in (2, 3, 4):
+            raise ValueError(f"scale is {self.scale}; CSNLN has 2, 3 and 4")
+        if self.n_feats % 2:
+            raise ValueError(f"n_feats is {self.n_feats}; CSNLN takes even numbers")
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False
     ) -> jax.Array:
-        if self.scale not in (2, 3, 4):
-            raise ValueError(f"scale is {self.scale}; CSNLN has 2, 3 and 4")
         self.check_input(images.shape[1], images.shape[2], scale)
         x = images * self.rgb_range
         if self.n_colors == 3:

@@ -4,7 +4,15 @@ Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921)."""
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
+from sr_jax.models.layers import (
+    Conv,
+    MeanShift,
+    ResidualBlock,
+    Upsampler,
+    repeat,
+    shuffle_factors,
+    upsampler_radius,
+)
 from sr_jax.models.network import Network
 
 
@@ -37,6 +45,10 @@ class EDSR(Network):
         68
         """
         return 1 + 2 * self.n_resblocks + 1 + upsampler_radius(self.scale)
+
+    def check_fields(self) -> None:
+        """Raises ValueError for a scale that the upsampler has not."""
+        shuffle_factors(self.scale)
 
     @nn.compact
     def __call__(

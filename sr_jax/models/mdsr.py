@@ -4,7 +4,15 @@ Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921), section 3.3."""
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat, upsampler_radius
+from sr_jax.models.layers import (
+    Conv,
+    MeanShift,
+    ResidualBlock,
+    Upsampler,
+    repeat,
+    shuffle_factors,
+    upsampler_radius,
+)
 from sr_jax.models.network import Network
 
 
@@ -38,6 +46,13 @@ class MDSR(Network):
         172
         """
         return 1 + 8 + 2 * self.n_resblocks + 1 + max(map(upsampler_radius, self.scales))
+
+    def check_fields(self) -> None:
+        """Raises ValueError for scales that the upsampler has not, or one that comes twice."""
+        for scale in self.scales:
+            shuffle_factors(scale)
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales are {self.scales}: each may come once")
 
     @nn.compact
     def __call__(

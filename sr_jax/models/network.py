@@ -91,6 +91,9 @@ class Network(nn.Module):
         """Channels of its widest feature map at the input's size."""
         return int(np.max(self.n_feats))
 
+    def check_fields(self) -> None:
+        """Raises ValueError where hyper-parameters do not fit each other."""
+
     def call_scale(self, scale: int | None) -> int | None:
         """The `scale` of a call for images of this scale: None unless the network takes it."""
         return scale if self.scales else None

@@ -4,7 +4,7 @@ Attention Networks" (ECCV 2018, arXiv 1807.02758)."""
 import flax.linen as nn
 import jax
 
-from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat
+from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat, shuffle_factors
 from sr_jax.models.network import Network
 from sr_jax.ops.activations import relu
 from sr_jax.ops.channels import global_average_pool, scale_channels
@@ -77,6 +77,12 @@ class RCAN(Network):
     reduction: int = 16
     rgb_range: float = 255.0
     n_colors: int = 3
+
+    def check_fields(self) -> None:
+        """Raises ValueError for a scale that the upsampler has not, or too large a reduction."""
+        shuffle_factors(self.scale)
+        if self.reduction > self.n_feats:
+            raise ValueError(f"reduction is {self.reduction}, more than n_feats, {self.n_feats}")
 
     @nn.compact
     def __call__(

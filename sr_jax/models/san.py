@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sr_jax.models.layers import Conv, MeanShift, ResidualBlock, Upsampler, repeat
+from sr_jax.models.layers import (
+    Conv,
+    MeanShift,
+    ResidualBlock,
+    Upsampler,
+    repeat,
+    shuffle_factors,
+)
 from sr_jax.models.network import Network
 from sr_jax.ops.attention import attend_maps
 from sr_jax.ops.channels import covariance, scale_channels
@@ -159,6 +166,14 @@ class SAN(Network):
     def minimum_size(self) -> int:
         """The least side of an image: every quadrant needs a key, pooled from 2 x 2 pixels."""
         return 4
+
+    def check_fields(self) -> None:
+        """Raises ValueError for a scale that the upsampler has not, or unfit channels."""
+        shuffle_factors(self.scale)
+        if self.reduction > self.n_feats:
+            raise ValueError(f"reduction is {self.reduction}, more than n_feats, {self.n_feats}")
+        if self.n_feats % 8:
+            raise ValueError(f"n_feats is {self.n_feats}; SAN takes multiples of 8")
 
     @nn.compact
     def __call__(

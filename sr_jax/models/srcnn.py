@@ -9,6 +9,7 @@ import jax
 from sr_jax.models.layers import Conv
 from sr_jax.models.network import Network
 from sr_jax.ops.activations import relu
+from sr_jax.ops.conv import check_padding
 
 
 class SRCNN(Network):
@@ -42,6 +43,12 @@ class SRCNN(Network):
     def for_inference(self) -> "SRCNN":
         """Without padding it would shrink an image: edges are replicated, as the authors do."""
         return self.clone(padding="replicate") if self.padding == "valid" else self
+
+    def check_fields(self) -> None:
+        """Raises ValueError for an unknown padding or even kernel sizes."""
+        check_padding(self.padding)
+        if any(size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"kernel_sizes are {self.kernel_sizes}; SRCNN takes odd ones")
 
     @nn.compact
     def __call__(

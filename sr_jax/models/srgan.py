@@ -52,6 +52,11 @@ class Discriminator(Network):
         """The only size that it takes."""
         return self.image_size
 
+    def check_fields(self) -> None:
+        """Raises ValueError for a size that cannot be halved four times."""
+        if self.image_size % 16:
+            raise ValueError(f"image_size is {self.image_size}, expected a multiple of 16")
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False

@@ -98,12 +98,16 @@ class SRResNet(Network):
         """
         return 4 + 2 * self.n_resblocks + 1 + upsampler_radius(self.scale, tail_size=9)
 
+    def check_fields(self) -> None:
+        """Raises ValueError for a scale that the upsampler has not, or an unknown output."""
+        shuffle_factors(self.scale)
+        if self.output not in ("linear", "tanh"):
+            raise ValueError(f"output is {self.output!r}; known are 'linear' and 'tanh'")
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False
     ) -> jax.Array:
-        if self.output not in ("linear", "tanh"):
-            raise ValueError(f"output is {self.output!r}; known are 'linear' and 'tanh'")
         x = conv(self.n_feats, kernel_size=9, name="head")(images)
         x = PReLU(self.prelu_per_channel, name="head_prelu")(x)
         block = NormalizedResidualBlock(

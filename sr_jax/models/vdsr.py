@@ -42,6 +42,11 @@ class VDSR(Network):
         """Pixels of the interpolated image beyond which an output pixel does not look."""
         return self.depth
 
+    def check_fields(self) -> None:
+        """Raises ValueError for fewer than two convolutions."""
+        if self.depth < 2:
+            raise ValueError(f"depth is {self.depth}; VDSR has 2 convolutions at least")
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, scale: int | None = None, train: bool = False

@@ -11,6 +11,8 @@ from sr_jax.ops.rows import image_devices
 from sr_jax.ops.shuffle import cells_to_space, space_to_cells
 from sr_jax.ops.target import for_one_cpu, platform
 
+PADDINGS = ("zeros", "replicate", "valid")
+
 
 def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
     """Cross-correlation with stride 1. On a CPU its gradient stays fast inside loops.
@@ -26,9 +28,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
     Raises:
         ValueError: unknown padding.
     """
-    modes = ("zeros", "replicate", "valid")
-    if padding not in modes:
-        raise ValueError(f"padding is {padding!r}; known are {', '.join(map(repr, modes))}")
+    check_padding(padding)
     kernel = kernel.astype(x.dtype)
     height, width = kernel.shape[:2]
     if height == width == 1:  # a matrix product is over twice as fast as a 1x1 convolution
@@ -38,6 +38,12 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
         x = direct.pad(x, around, mode="edge")
     sides = around if padding == "zeros" else (0, 0)
     return cpu.conv2d(sides, x, kernel) if for_one_cpu() else direct.convolve(x, kernel, sides)
+
+
+def check_padding(padding: str) -> None:
+    """Raises ValueError for a padding that `conv2d` has not."""
+    if padding not in PADDINGS:
+        raise ValueError(f"padding is {padding!r}; known are {', '.join(map(repr, PADDINGS))}")
 
 
 def halving_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:

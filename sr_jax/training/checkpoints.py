@@ -3,11 +3,14 @@
 import contextlib
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import flax.traverse_util
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -15,7 +18,8 @@ from sr_jax.cluster import all_agree
 from sr_jax.storage import write_bytes
 from sr_jax.training.state import State
 
-ITEM = "default"  # Orbax's name of what a checkpoint of one item holds
+# The parts of a checkpoint: the state, and a checksum of each of its arrays.
+STATE, CHECKSUMS = "default", "checksums"
 
 
 class Checkpoints:
@@ -23,6 +27,8 @@ class Checkpoints:
 
     Attributes:
         folder: WORKDIR/checkpoints, one folder a step.
+        good_step: the newest step that this object has written, or read and found unaltered; None
+            where it has not done so.
     """
 
     def __init__(self, workdir: Path, *, keep: int, keep_every: int = 0) -> None:
@@ -34,6 +40,7 @@ class Checkpoints:
             keep_every: those of multiples of this step stay for ever; 0: none does.
         """
         self.folder = workdir.absolute() / "checkpoints"
+        self.good_step: int | None = None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             keep_period=keep_every or None,
@@ -46,7 +53,13 @@ class Checkpoints:
                 shutil.rmtree(folder)
         with self._clear_errors():
             self._manager = ocp.CheckpointManager(
-                self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+                self.folder,
+                options=options,
+                item_names=(STATE, CHECKSUMS),
+                item_handlers={
+                    STATE: ocp.StandardCheckpointHandler(),
+                    CHECKSUMS: ocp.JsonCheckpointHandler(),
+                },
             )
 
     def latest_step(self) -> int | None:
@@ -63,7 +76,12 @@ class Checkpoints:
         """
         with self._clear_errors():
             if step != self.latest_step():
-                self._manager.save(step, args=ocp.args.StandardSave(state))
+                parts = {
+                    STATE: ocp.args.StandardSave(state),
+                    CHECKSUMS: ocp.args.JsonSave(_checksums(state)),
+                }
+                self._manager.save(step, args=ocp.args.Composite(**parts))
+            self.good_step = step
 
     def restore(self, like: State) -> State:
         """Reads the newest readable checkpoint into arrays sharded as those of `like`.
@@ -80,13 +98,17 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             state: Any = None
             try:
-                stored = _shapes(self._manager.item_metadata(step))
+                stored = _shapes(self._manager.item_metadata(step)[STATE])
                 reason = "" if stored else "its list of arrays is missing"
                 if stored and stored == _shapes(like):
-                    state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+                    parts = {STATE: ocp.args.StandardRestore(abstract)}
+                    found = self._manager.restore(step, args=ocp.args.Composite(**parts))[STATE]
+                    _check(found, _read_checksums(self.folder / str(step)))
+                    state = found
             except Exception as error:  # whatever a damaged file brings about in the libraries
                 stored, reason = {}, f"{type(error).__name__}: {error}"
             if all_agree(state is not None):
+                self.good_step = step
                 return state
             if stored:
                 raise ValueError(
@@ -143,29 +165,80 @@ class Checkpoints:
             ) from error
 
 
-def read_variables(workdir: Path) -> dict[str, Any]:
-    """The variables that the newest checkpoint of another training would ship, on one device.
+def read_variables(workdir: Path, step: int | None = None) -> tuple[dict[str, Any], int]:
+    """The variables that a checkpoint of a training would ship, on one device, and its step.
+
+    The average of the parameters where there is one.
+
+    Args:
+        workdir: of the training.
+        step: None is the newest that can be read.
 
     Raises:
-        ValueError: there is no checkpoint, or the newest cannot be read.
+        ValueError: there is no such checkpoint, or it cannot be read.
     """
     folder = workdir.absolute() / "checkpoints"
     steps = _steps(folder)
     if not steps:
         raise ValueError(f"no checkpoint in {folder}")
+    if step is not None:
+        if step not in steps:
+            known = ", ".join(map(str, steps[-10:]))
+            raise ValueError(f"no checkpoint of step {step} in {folder}; there are {known}")
+        return _read_variables(folder / str(step)), step
+    failures = []
+    for newest in reversed(steps):
+        try:
+            return _read_variables(folder / str(newest)), newest
+        except ValueError as error:
+            logging.warning("%s", error)
+            failures.append(error)
+    raise failures[0]
+
+
+def _read_variables(folder: Path) -> dict[str, Any]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
-        reader, place = ocp.StandardCheckpointHandler(), folder / str(steps[-1]) / ITEM
+        reader, place = ocp.StandardCheckpointHandler(), folder / STATE
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
             reader.metadata(place).tree,
         )
         tree = reader.restore(place, args=ocp.args.StandardRestore(like))
+        _check(tree, _read_checksums(place.parent))
     except Exception as error:  # whatever a damaged file brings about in the libraries
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"cannot read checkpoint {folder / str(steps[-1])}: {reason}") from error
+        raise ValueError(f"cannot read checkpoint {folder}: {reason}") from error
     tree = tree.get("generator", tree)
     return {"params": tree["ema"] or tree["params"], **tree["rest"]}
+
+
+def _checksums(state: Any) -> dict[str, int]:
+    """Path -> CRC-32 of every array's bytes."""
+    return {path: zlib.crc32(_bytes(leaf)) for path, leaf in _leaves(state).items()}
+
+
+def _bytes(leaf: Any) -> memoryview:
+    array = leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _read_checksums(folder: Path) -> dict[str, int] | None:
+    """Those of a checkpoint; None where it was written without."""
+    place = folder / CHECKSUMS
+    if not place.exists():
+        return None
+    return ocp.JsonCheckpointHandler().restore(place, args=ocp.args.JsonRestore())
+
+
+def _check(state: Any, expected: dict[str, int] | None) -> None:
+    """Raises ValueError where an array is not the one that was written."""
+    if expected is None:
+        return
+    found = _checksums(state)
+    altered = sorted(path for path in expected if found.get(path) != expected[path])
+    if altered or found.keys() != expected.keys():
+        raise ValueError(f"altered since it was written: {', '.join(altered[:3]) or 'its arrays'}")
 
 
 def _steps(folder: Path) -> list[int]:
@@ -174,11 +247,15 @@ def _steps(folder: Path) -> list[int]:
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Path -> shape of all arrays of a state, or of what Orbax tells of a checkpoint."""
+    return {path: tuple(leaf.shape) for path, leaf in _leaves(tree).items()}
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         "/".join(
             str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path
-        ): tuple(leaf.shape)
+        ): leaf
         for path, leaf in leaves
         if leaf is not None
     }
@@ -190,20 +267,27 @@ def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     return f"{', '.join(differing[:3])}{more} differ"
 
 
-def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
+def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> IO[str] | None:
     """Makes a workdir this config's own, or checks that it is.
 
     Writes WORKDIR/config.json, by process 0. Where there is one already, its model must be the
-    same; other fields may change, and the file is brought up to date.
+    same; other fields may change, which the log tells, and the file is brought up to date.
+
+    Returns:
+        WORKDIR/lock, which no other training can take before it is closed or this process ends;
+        None in processes but the first.
 
     Raises:
-        ValueError: the workdir belongs to another network; the fields that differ are listed.
+        ValueError: the workdir belongs to another network, and the fields that differ are listed;
+            or another training is at work there.
     """
+    lock = _lock(workdir) if jax.process_index() == 0 else None
     path = workdir / "config.json"
     model = dict(config.get("model", {}))
     if path.exists():
         try:
-            stored = json.loads(path.read_text())["model"]
+            before = json.loads(path.read_text())
+            stored = before["model"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}): restore it or take another workdir"
@@ -218,5 +302,30 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
                 f"{workdir} holds the training of another network ({'; '.join(differences)}): "
                 "take another workdir, or the config that it was started with"
             )
+        then, now = (flax.traverse_util.flatten_dict(dict(c), sep=".") for c in (before, config))
+        for name in sorted(then.keys() | now.keys()):
+            if then.get(name) != now.get(name):
+                logging.warning("%s was %r, is %r from now on", name, then.get(name), now.get(name))
     if jax.process_index() == 0:
         write_bytes(path, json.dumps(config, indent=2).encode())
+    return lock
+
+
+def _lock(workdir: Path) -> IO[str] | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = (workdir / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(
+            f"another training is at work in {workdir}: take another workdir or wait; processes of "
+            "one training need --coordinator, --num_processes and --process_id"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return file

@@ -12,6 +12,9 @@ from sr_jax.models.network import Network
 # Top-level layer -> the scale that alone uses it, None for a layer of all scales.
 Branch = Callable[[str], int | None]
 
+OPTIMIZERS = ("adam", "sgd")
+CLIPS = ("none", "adjustable", "value", "norm")
+
 
 def make_schedule(
     learning_rate: float,
@@ -81,7 +84,7 @@ def make_optimizer(
         "adam": lambda: optax.scale_by_adam(b1, b2, eps),
         "sgd": lambda: optax.trace(momentum),
     }
-    for field, value, known in (("name", name, moments), ("clip", clip, clips)):
+    for field, value, known in (("name", name, OPTIMIZERS), ("clip", clip, CLIPS)):
         if value not in known:
             raise ValueError(f"optimizer.{field} is {value!r}; known are {', '.join(known)}")
     moment = moments[name]()

@@ -70,7 +70,7 @@ def test_upscale_takes_single_files_and_draws_a_comparison(network, photos, tmp_
 def test_upscale_refuses_to_overwrite(network, photos, tmp_path):
     arguments = {"model": str(network), "output": tmp_path / "out"}
     upscale.upscale([photos / "rgb.png"], **arguments)
-    with pytest.raises(ValueError, match=r"rgb\.png exists: give --overwrite"):
+    with pytest.raises(ValueError, match=r"rgb\.png exists and is not of .*: give --overwrite"):
         upscale.upscale([photos], **arguments)
     assert not (tmp_path / "out" / "grey.png").exists()
     upscale.upscale([photos], **arguments, overwrite=True)

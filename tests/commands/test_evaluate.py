@@ -7,11 +7,12 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import typer
 
 from sr_jax import weights
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.data.sources import list_folder
-from sr_jax.evaluation import perceptual, report
+from sr_jax.evaluation import perceptual, report, scoring
 from sr_jax.evaluation.report import compare, print_scores, write_scores
 from sr_jax.evaluation.scoring import BICUBIC, Contender, Score, score_image
 from sr_jax.imaging.files import read_image, write_image
@@ -99,7 +100,7 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(upscaler, "run_network", spy)
     arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
     for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", None), (None, None)]:
-        evaluate([photos], **arguments, tile=tile, overlap=overlap)
+        evaluate([photos], **arguments, tile=tile, overlap=overlap, overwrite=True)
     pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
     assert seen == [pair for pair in pairs for _ in range(3)]
 
@@ -134,6 +135,67 @@ def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
     assert read_image(file).shape == (36, 40, 3)
 
 
+def test_scores_are_replaced_only_on_demand(photos, tmp_path):
+    arguments = {"model": "bicubic", "scale": [2], "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments)
+    with pytest.raises(ValueError, match=r"scores\.json exists: give --overwrite"):
+        evaluate([photos], **arguments)
+    evaluate([photos], **arguments, overwrite=True)
+
+
+def test_an_interrupted_evaluation_goes_on(workdir, photos, tmp_path, monkeypatch, capsys):
+    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments | {"output": tmp_path / "whole.json"})
+    score, scored = scoring.score_image, []
+
+    def score_four(pair, *arguments, **options):
+        if len(scored) == 4:
+            raise KeyboardInterrupt
+        scored.append(pair.name)
+        return score(pair, *arguments, **options)
+
+    monkeypatch.setattr(scoring, "score_image", score_four)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([photos], **arguments)
+    assert not (tmp_path / "scores.json").exists()
+    monkeypatch.setattr(scoring, "score_image", lambda *a, **o: scored.append(0) or score(*a, **o))
+    capsys.readouterr()
+    evaluate([photos], **arguments)
+    assert "going on: 4 scores are there" in capsys.readouterr().out
+    assert len(scored) == 6
+    assert read(tmp_path / "scores.json") == read(tmp_path / "whole.json")
+    assert not list(tmp_path.glob("*unfinished*"))
+
+
+def test_what_cannot_be_scored_is_named_and_left_out(photos, tmp_path, capsys):
+    write_image(photos / "icon.png", np.zeros((14, 14, 3), np.uint8))
+    write_image(photos / "white.png", np.full((40, 40, 3), 255, np.uint8))
+    (photos / "cut.png").write_bytes((photos / "rgb.png").read_bytes()[:100])
+    output = tmp_path / "scores.json"
+    with pytest.raises(typer.Exit) as exit_:
+        evaluate([photos], model="bicubic", scale=[2], output=output)
+    assert exit_.value.exit_code == 1
+    printed = capsys.readouterr()
+    assert "photos/icon x2 bicubic: ssim got images of 10 x 10" in printed.err
+    assert "photos/cut x2 bicubic: cannot read image" in printed.err
+    assert "1 of 4 images equal the original and are in no mean" in printed.out
+    (row,) = read(output)
+    assert row["images"] == 3
+    assert np.isfinite(row["psnr"])
+    rows = {row["image"]: row for row in read(tmp_path / "scores.images.json")}
+    assert rows.keys() == {"rgb", "grey", "deep/rgba16", "white"}
+    assert rows["white"]["psnr"] is None
+    assert "white,inf," in (tmp_path / "scores.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["still[hd]", "x[", "caf\udce9"])
+def test_names_are_shown_as_they_are(name, photos, tmp_path, capsys):
+    (photos / "rgb.png").rename(photos / f"{name}.png")
+    evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json")
+    assert name.replace("\udce9", "\ufffd") in capsys.readouterr().out
+    assert name in {row["image"] for row in read(tmp_path / "scores.images.json")}
+
+
 def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
@@ -148,7 +210,8 @@ def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, m
     ((dataset, pair),) = drawn.pop()
     assert (dataset, pair.name) == ("photos", network[int(np.argmax(gains))]["image"])
     names = ["photos/grey", "deep/rgba16"]
-    evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=names)
+    arguments |= {"comparison": tmp_path / "c.png", "overwrite": True}
+    evaluate([photos], **arguments, comparison_image=names)
     assert [pair.name for _, pair in drawn.pop()] == ["grey", "deep/rgba16"]
 
 
@@ -170,6 +233,7 @@ def test_comparison_is_written(workdir, photos, tmp_path):
     evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=["rgb"])
     height, width = read_image(tmp_path / "c.png").shape[:2]
     assert width > 3 * height  # the whole and three details in a row
+    arguments["output"] = tmp_path / "others.json"
     with pytest.raises(ValueError, match=r"c\.png exists: give --overwrite"):
         evaluate([photos], **arguments, comparison=tmp_path / "c.png")
 

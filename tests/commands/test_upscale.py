@@ -24,6 +24,7 @@ from sr_jax import weights
 from sr_jax.__main__ import app
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.upscale import upscale
+from sr_jax.imaging import files
 from sr_jax.imaging.files import from_float, read_image, read_picture, to_float, write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.upscaler import network_factor, upscale_image, upscale_rgb
@@ -50,8 +51,10 @@ def model(tmp_path_factory) -> str:
     return str(path)
 
 
-def outputs(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+def outputs(folder: Path, *, hidden: bool = True) -> list[str]:
+    """The files in a folder; without the hidden ones, the journal of a run that lacks something."""
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if hidden or not name.startswith("."))
 
 
 # ------------------------------------------------------------------ finding and naming
@@ -69,7 +72,6 @@ def album(tmp_path: Path) -> Path:
     ("inputs", "found"),
     [
         (["album"], ["a.png", "b.png", "trip/a.png", "trip/day 1/c[1].png"]),
-        (["album/a.png", "album/trip"], None),  # both become a.png
         (["album/b.JPG", "album/trip"], ["a.png", "b.png", "day 1/c[1].png"]),
         (["album/*.[pJ]*"], ["a.png", "b.png"]),
         (["album/**/c*"], ["c[1].png"]),
@@ -80,11 +82,6 @@ def album(tmp_path: Path) -> Path:
 def test_files_folders_and_patterns(model, album, tmp_path, monkeypatch, inputs, found):
     monkeypatch.chdir(tmp_path)
     paths = [Path(path) for path in inputs]
-    if found is None:
-        with pytest.raises(ValueError, match=r"album/a.png and album/trip/a.tif would both become"):
-            upscale(paths, model=model, output=Path("out"))
-        assert not Path("out").exists()
-        return
     upscale(paths, model=model, output=Path("out"))
     assert set(found) <= set(outputs(Path("out")))
     assert len(outputs(Path("out"))) == (4 if "album" in inputs else len(found))
@@ -104,11 +101,68 @@ def test_outputs_inside_the_input_folder_are_no_inputs(model, album, monkeypatch
     assert len(outputs(album / "large")) == 4
 
 
-def test_no_output_replaces_another_input(model, tmp_path):
+def failing(capsys, *arguments, **options) -> str:
+    """What an upscaling prints as errors that does not do everything."""
+    with pytest.raises(typer.Exit) as exit_:
+        upscale(*arguments, **options)
+    assert exit_.value.exit_code == 1
+    return capsys.readouterr().err
+
+
+def test_two_inputs_of_one_name_cost_one_of_them(model, album, tmp_path, capsys):
+    write_image(tmp_path / "other" / "a.png", noise(5, 6))
+    inputs = [album / "a.png", tmp_path / "other", album / "b.JPG"]
+    error = failing(capsys, inputs, model=model, output=tmp_path / "out")
+    assert re.search(r"a\.png and .*other/a\.png would both become .*: only the first", error)
+    assert len(outputs(tmp_path / "out", hidden=False)) == 2
+
+
+def test_files_that_differ_in_their_suffix_keep_it(model, tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        write_image(tmp_path / "in" / name, noise(5, 6, 3))
+    upscale([tmp_path / "in"], model=model, output=tmp_path / "out")
+    assert outputs(tmp_path / "out") == ["a.jpg.png", "a.png.png", "b.png"]
+
+
+def test_a_name_too_long_costs_one_file(model, tmp_path, capsys):
+    write_image(tmp_path / "in" / f"{'m' * 251}.png", noise(5, 6))
+    write_image(tmp_path / "in" / "good.png", noise(5, 6))
+    (tmp_path / "out").mkdir()
+    options = {"model": model, "output": tmp_path / "out", "suffix": "_x2"}
+    assert "the name of its output is too long" in failing(capsys, [tmp_path / "in"], **options)
+    assert outputs(tmp_path / "out", hidden=False) == ["good_x2.png"]
+
+
+def test_an_interrupted_run_goes_on(model, album, tmp_path, monkeypatch, capsys):
+    write, done = files.write_image, []
+
+    def write_two(path, *arguments, **options):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        write(path, *arguments, **options)
+        done.append(path)
+
+    monkeypatch.setattr(files, "write_image", write_two)
+    with pytest.raises(KeyboardInterrupt):
+        upscale([album], model=model, output=tmp_path / "out")
+    monkeypatch.setattr(files, "write_image", write)
+    before = {path: path.stat().st_mtime_ns for path in done}
+    with pytest.raises(ValueError, match="exists and is not of an unfinished run of this command"):
+        upscale([album], model=model, output=tmp_path / "out", ensemble=True)
+    write_image(album / "b.JPG", noise(8, 8, 3))  # changed since: done anew
+    upscale([album], model=model, output=tmp_path / "out")
+    assert "going on: 1 images are done" in capsys.readouterr().out
+    assert len(outputs(tmp_path / "out")) == 4
+    assert sum(path.stat().st_mtime_ns == when for path, when in before.items()) == 1
+
+
+def test_no_output_replaces_another_input(model, tmp_path, capsys):
     for name in ("a.png", "a_x2.png"):
         write_image(tmp_path / name, noise(5, 6))
-    with pytest.raises(ValueError, match=r"a\.png would replace the input .*a_x2\.png"):
-        upscale([tmp_path], model=model, output=tmp_path, suffix="_x2", overwrite=True)
+    options = {"model": model, "output": tmp_path, "suffix": "_x2", "overwrite": True}
+    error = failing(capsys, [tmp_path], **options)
+    assert re.search(r"a\.png would replace the input .*a_x2\.png", error)
+    (tmp_path / "a_x2_x2.png").unlink()
     upscale([tmp_path], model=model, output=tmp_path, overwrite=True)  # each its own
     assert read_image(tmp_path / "a.png").shape == (10, 12)
 
@@ -120,10 +174,10 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
         upscale(inputs, model=model, output=tmp_path / "out")
     assert exit_.value.exit_code == 1
     first, second, third = capsys.readouterr().err.splitlines()
-    assert re.match("error: cannot list images of .*empty: it holds no file named", first)
+    assert re.match("error: .*empty holds no image", first)
     assert re.match(r"error: no file matches .*\*\.gif$", second)
     assert re.match(r"error: cannot read image .*none\.png: no such file$", third)
-    assert outputs(tmp_path / "out") == ["a.png"]
+    assert outputs(tmp_path / "out", hidden=False) == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +209,7 @@ def test_existing_outputs_are_kept_before_any_work(model, album, tmp_path):
     out = tmp_path / "out"
     (out / "trip").mkdir(parents=True)
     (out / "trip" / "a.png").write_text("mine")
-    with pytest.raises(ValueError, match=r"trip/a\.png exists: give --overwrite"):
+    with pytest.raises(ValueError, match=r"trip/a\.png exists and is not of .*: give --overwrite"):
         upscale([album], model=model, output=out)
     assert outputs(out) == ["trip/a.png"]
     assert (out / "trip" / "a.png").read_text() == "mine"
@@ -212,7 +266,7 @@ def test_profile_and_orientation(model, tmp_path):
         path = tmp_path / f"a{suffix}"
         Image.fromarray(noise(5, 7, 3)).save(path, exif=exif, icc_profile=SRGB)
         upscale([path], model=model, output=tmp_path / "out", overwrite=True)
-        pixels, icc_profile = read_picture(tmp_path / "out" / "a.png")
+        pixels, icc_profile, _ = read_picture(tmp_path / "out" / "a.png")
         assert pixels.shape == (14, 10, 3)
         assert icc_profile == SRGB
         with Image.open(tmp_path / "out" / "a.png") as written:
@@ -395,7 +449,7 @@ def test_broken_files_among_good_ones(model, broken, tmp_path, capfd):
     expected = [f"error: cannot read image {broken}/{name}: " for name in sorted(BROKEN)]
     assert [line[: line.index(": ", 7) + 2] for line in lines] == expected
     assert captured.out.startswith(f"3 of {3 + len(BROKEN)} images written")
-    assert set(outputs(tmp_path / "out")) == good
+    assert set(outputs(tmp_path / "out", hidden=False)) == good
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -415,7 +469,10 @@ def test_a_file_that_may_not_be_read(model, tmp_path, capsys, monkeypatch):
     def refuse(_path: Path, _mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda p, *a, **k: refuse(p, *a) if p.name == "a.png" else opened(p, *a, **k)
+    )
     with pytest.raises(typer.Exit):
         upscale([tmp_path / "a.png"], model=model, output=tmp_path / "out")
     assert capsys.readouterr().err.endswith("a.png: Permission denied\n")

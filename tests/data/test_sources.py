@@ -251,11 +251,14 @@ def lr_only(root: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda root: None, "holds no file"),
+        (lambda root: None, "holds no image"),
         (lambda root: root.rmdir(), "no such folder"),
         (lambda root: fill(root, ["1.png"]), "holds one image"),
         (lambda root: fill(root, ["1.png", "1.bmp"]), r"1\.bmp and .*1\.png have the same name"),
-        (lambda root: fill(root / "train", ["1.png", "2.png"]), "'train' but not the other"),
+        (
+            lambda root: fill(root / "train", ["1.png", "2.png"]),
+            "a folder 'train' but no folder 'validation'",
+        ),
         (without_lr, r"X2 lacks 2x2\.png .*HR/2\.png"),
         (lr_only, r"1x2\.png is an LR image where HR images are expected"),
     ],

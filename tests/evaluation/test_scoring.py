@@ -29,7 +29,7 @@ from sr_jax.weights import variable_shapes
 def bicubic_means(folder, scale):
     pairs = list_folder(folder, (scale,))
     results = score_all({folder.name: pairs}, [scale], [BICUBIC], round_luma=True)
-    (mean,) = mean_scores(score for score, *_ in results)
+    (mean,) = mean_scores(score for *_, (score, _) in results)
     return mean
 
 
@@ -139,13 +139,14 @@ def test_contenders_run_in_order_over_sets_scales_and_images(network):
     datasets = {name: [pair_of(noise(26, 26)), pair_of(noise(28, 26))] for name in "ab"}
     contenders = list_contenders(network, ensemble=True)
     results = list(score_all(datasets, [2], contenders))
-    assert [(s.dataset, s.method) for s, *_ in results] == [
+    assert [(key.dataset, key.method) for key, *_ in results] == [
         (dataset, method)
         for dataset in "ab"
         for method in ("bicubic", "edsr", "edsr+")
         for _ in range(2)
     ]
-    for score, pair, image in results:
+    for key, pair, (score, image) in results:
+        assert score[:4] == key
         assert image.shape == pair.hr(2).shape
         assert score.lpips is None
 
@@ -157,7 +158,7 @@ def test_ensemble_is_the_mean_over_symmetries(network):
     results = list(score_all({"set": pairs}, [2], list_contenders(network, ensemble=True)))
     difference = {}
     for method in ("edsr", "edsr+"):
-        one, mirrored = (image.astype(int) for s, _, image in results if s.method == method)
+        one, mirrored = (r[1].astype(int) for key, _, r in results if key.method == method)
         difference[method] = np.abs(one[:, ::-1] - mirrored).max()
     assert difference["edsr+"] <= 1  # float32 sums in another order, next to a half
     assert difference["edsr"] > 10

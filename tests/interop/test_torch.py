@@ -257,8 +257,25 @@ def test_what_is_no_known_state_dict(edsr):
         from_torch({"conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)}, "edsr")
     with pytest.raises(ValueError, match="it is empty"):
         from_torch({})
-    with pytest.raises(ValueError, match="epoch hold no tensors"):
-        from_torch({**edsr, "epoch": 3})
+    with pytest.raises(ValueError, match="rest hold no tensors"):
+        from_torch({**edsr, "rest": [3]})
+
+
+def test_counters_and_single_values_are_left_aside_and_named(edsr):
+    extra = {"total_ops": np.zeros(1), "body.0.total_params": np.zeros(1), "epoch": 3, "lr": 0.1}
+    found = convert({**edsr, **extra})
+    assert set(found.aside) == extra.keys()
+    assert found.model == from_torch(edsr)[0]
+    assert "left aside: total_ops, body.0.total_params, epoch, lr" in found.describe()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "generator.", "net.", "netG."])
+def test_a_network_among_others_is_taken_out(prefix, edsr):
+    inner = {f"{prefix}{name}": value for name, value in edsr.items()}
+    found = convert({"state_dict": {**inner, "discriminator.0.weight": np.zeros((3, 3))}})
+    assert found.model == from_torch(edsr)[0]
+    assert found.wrappers == ("state_dict", prefix)
+    assert found.aside == ("discriminator.0.weight",)
 
 
 def test_to_torch_refuses(edsr):

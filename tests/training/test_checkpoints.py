@@ -118,6 +118,27 @@ def test_damaged_file_is_noticed_or_not_needed(kind, states, like, written, tmp_
     assert set(fallen_back) >= arrays | {Path("default/_METADATA"), Path("default/manifest.ocdbt")}
 
 
+def test_altered_bytes_are_noticed(states, like, written, tmp_path, caplog):
+    """64 bytes in the middle of each file that holds values, which stays a well-formed one."""
+    folder = written / "checkpoints" / "4"
+    data = [f for f in files_of(folder) if (folder / f).stat().st_size > 1000 and "d" in f.parts]
+    assert data
+    steps = []
+    for index, file in enumerate(data):
+        workdir = shutil.copytree(written, tmp_path / str(index))
+        path = workdir / "checkpoints" / "4" / file
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 64] = bytes(value ^ 0x5A for value in content[middle:][:64])
+        path.write_bytes(content)
+        checkpoints = Checkpoints(workdir, keep=2)
+        state = checkpoints.restore(like)
+        steps.append(int(state.step))
+        assert checkpoints.good_step == steps[-1]
+        assert_equal(state, states[steps[-1]])
+    assert 2 in steps
+
+
 def test_one_step_may_be_damaged_twice(states, like, workdir):
     for name in ("4", "4-1"):
         damage(workdir / "checkpoints" / "4" / "default" / "_METADATA", "halved")
@@ -156,7 +177,7 @@ def test_checkpoint_of_another_recipe_is_refused_and_kept(told, states, like, wo
 def test_what_a_killed_run_left_is_cleared_away(states, like, workdir):
     left = workdir / "checkpoints" / "6.orbax-checkpoint-tmp"
     shutil.copytree(workdir / "checkpoints" / "4", left)
-    assert_equal(read_variables(workdir)["params"], states[4].params)
+    assert_equal(read_variables(workdir)[0]["params"], states[4].params)
     assert left.exists()  # another run may be at work there
     checkpoints = Checkpoints(workdir, keep=2)
     assert not left.exists()
@@ -164,15 +185,20 @@ def test_what_a_killed_run_left_is_cleared_away(states, like, workdir):
 
 
 def test_variables_of_a_checkpoint(states, workdir):
-    assert_equal(read_variables(workdir)["params"], states[4].params)
+    assert_equal(read_variables(workdir)[0]["params"], states[4].params)
     assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["2", "4"]
 
 
 @pytest.mark.parametrize("file", ["_METADATA", "manifest.ocdbt"])
-def test_variables_of_a_damaged_checkpoint(file, workdir):
+def test_variables_of_a_damaged_checkpoint(file, states, workdir):
     damage(workdir / "checkpoints" / "4" / "default" / file, "halved")
+    variables, step = read_variables(workdir)
+    assert step == 2
+    assert_equal(variables["params"], states[2].params)
     with pytest.raises(ValueError, match=r"cannot read checkpoint .*/checkpoints/4: "):
-        read_variables(workdir)
+        read_variables(workdir, 4)
+    with pytest.raises(ValueError, match=r"no checkpoint of step 3 in .*; there are 2, 4"):
+        read_variables(workdir, 3)
     assert not (workdir / "checkpoints-unreadable").exists()
 
 
