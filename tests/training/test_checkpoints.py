@@ -11,7 +11,7 @@ import pytest
 
 from sr_jax.mesh import make_mesh
 from sr_jax.models import create_model
-from sr_jax.training.checkpoints import Checkpoints, read_variables
+from sr_jax.training.checkpoints import Checkpoints, claim_workdir, read_variables
 from sr_jax.training.optimizers import make_optimizer
 from sr_jax.training.state import create_state
 
@@ -210,3 +210,19 @@ def test_keeps_the_newest_and_the_multiples(states, tmp_path):
     checkpoints.close()
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
     assert kept == [4, 8, 9, 10]
+
+
+def test_a_workdir_is_one_trainings(tmp_path):
+    config = {"model": {"name": "edsr"}, "train": {"steps": 4}}
+    with claim_workdir(tmp_path, config), pytest.raises(ValueError, match="another training is at"):
+        claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config).close()
+
+
+def test_what_changed_since_is_logged_and_another_network_refused(tmp_path, caplog):
+    claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 4}}).close()
+    with caplog.at_level(logging.WARNING):
+        claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 6}}).close()
+    assert "train.steps was 4, is 6 from now on" in caplog.text
+    with pytest.raises(ValueError, match=r"model\.n_feats is 8 there and 4 here"):
+        claim_workdir(tmp_path, {"model": {"n_feats": 4}, "train": {"steps": 6}})
