@@ -41,10 +41,10 @@ class VGG(Network):
     upscales: ClassVar[bool] = False
 
     def check_fields(self) -> None:
-        """Raises ValueError for other than five blocks, or more convolutions than any VGG has."""
-        if len(self.convs_per_block) != 5 or max(self.convs_per_block) > 8:
+        """Raises ValueError for more blocks or convolutions than any VGG has."""
+        if len(self.convs_per_block) > 5 or max(self.convs_per_block) > 8:
             raise ValueError(
-                f"convs_per_block is {self.convs_per_block}, expected 5 numbers from 1 to 8"
+                f"convs_per_block is {self.convs_per_block}, expected up to 5 numbers from 1 to 8"
             )
 
     def __call__(
