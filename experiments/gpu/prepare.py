@@ -14,7 +14,7 @@ from PIL import Image
 from rich.progress import track
 
 from experiments.harness import commit
-from sr_jax.imaging.files import list_images
+from sr_jax.imaging.listing import list_images
 
 
 def main(

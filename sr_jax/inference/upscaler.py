@@ -25,8 +25,6 @@ from sr_jax.inference.tiling import Tile, run, split
 from sr_jax.models import Variables, describe_model
 from sr_jax.models.network import Network
 
-_NEIGHBOURHOOD = 33  # pixels, a side; further away a colour hardly counts in what a network makes
-
 
 def network_scale(model: Network, asked: int | None) -> int:
     """The factor by which an image will be upscaled.
@@ -196,9 +194,9 @@ def upscale_image(
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
-    Grey goes through the network as three equal channels, of which the mean is taken. Where a pixel
-    is transparent, or nearly so beside others that are not, the network sees the colour of those:
-    no ring of a hidden colour appears along the edges.
+    Grey goes through the network as three equal channels, of which the mean is taken. Under fully
+    transparent pixels, whose colour means nothing, the network sees the colour of the nearest
+    visible pixel: no ring of a hidden colour appears along the edges.
 
     Args:
         model: the network.
@@ -241,22 +239,14 @@ def upscale_image(
 
 
 def _visible_colour(image: np.ndarray) -> np.ndarray:
-    """The colour of an image with alpha, where that is faint mixed with the nearest strong one.
+    """An image with alpha without it; transparent pixels take the nearest visible one's colour."""
+    from scipy.ndimage import distance_transform_edt
 
-    Strong is a pixel of at least half of the greatest alpha in its neighbourhood. The colour of
-    another counts in proportion to its alpha over that half: that of a hidden one not at all.
-    """
-    from scipy.ndimage import distance_transform_edt, maximum_filter
-
-    colour, alpha = image[..., :-1], image[..., -1]
-    half = maximum_filter(alpha, _NEIGHBOURHOOD) / 2
-    strong = (alpha >= half) & (alpha > 0)
-    if strong.all() or not strong.any():
+    colour, hidden = image[..., :-1], image[..., -1] == 0
+    if not hidden.any() or hidden.all():
         return colour
-    rows, columns = distance_transform_edt(~strong, return_distances=False, return_indices=True)
-    share = np.where(strong, 1, alpha / np.maximum(half, 0.5))[..., None]
-    mixed = share * colour + (1 - share) * colour[rows, columns]
-    return np.floor(mixed + 0.5).astype(image.dtype)
+    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    return colour[rows, columns]
 
 
 def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
