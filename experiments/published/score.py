@@ -18,7 +18,8 @@ import typer
 from experiments import harness
 from sr_jax.evaluation.published import published
 from sr_jax.imaging.color import rgb_to_luma
-from sr_jax.imaging.listing import list_images, read_image, to_float
+from sr_jax.imaging.files import read_image, to_float
+from sr_jax.imaging.listing import list_images
 from sr_jax.imaging.metrics import psnr, shave, ssim
 from sr_jax.imaging.resize import imresize
 

@@ -21,7 +21,8 @@ from experiments import harness
 from sr_jax import weights
 from sr_jax.commands.upscale import upscale
 from sr_jax.data.sources import load
-from sr_jax.imaging.files import from_float, list_images, read_image, to_float, write_image
+from sr_jax.imaging.files import from_float, read_image, to_float, write_image
+from sr_jax.imaging.listing import list_images
 from sr_jax.inference.program import jitted
 from sr_jax.models import Variables, create_model, forward
 
