@@ -74,7 +74,8 @@ def evaluate(config: ConfigDict, workdir: Path) -> None:
         raise ValueError("no validation image could be scored")
     report.write_scores(workdir / "scores.json", scores)
     report.print_scores(scores, contenders)
-    images = [(source, pair) for pair in validation[:3]]
+    scored_on = {score.image for score in scores}
+    images = [(source, pair) for pair in validation if pair.name in scored_on][:3]
     report.compare(workdir / "comparison.png", images, scales[0], contenders)
 
 

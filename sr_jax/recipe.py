@@ -185,7 +185,7 @@ def read_config(config: ConfigDict) -> Recipe:
 
 
 def _fields(config: ConfigDict) -> dict[str, Any]:
-    """ "section.field" -> value, without the section `model`."""
+    """The values by section and field, as in 'data.scales', without the section `model`."""
     fields = {}
     for name, value in config.items():
         if not isinstance(value, ConfigDict):

@@ -103,7 +103,7 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     else:
         stream = resident.batches(sampler, images, mesh, start, stop)
     pending: list[Metrics] = []  # of the steps since the last log line, still on the devices
-    if start == 0:  # also tells at once of a validation image that cannot be read
+    if start == 0:  # which names at once what cannot be validated on
         for network in (None, (model, fetch(state.variables()))):
             writer.write_scalars(0, validate(network, recipe.validation, recipe.scales)[0])
     clock = Clock()

@@ -67,7 +67,10 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
     except FileNotFoundError:
         raise ValueError(f"no weights file {path}") from None
     except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+        raise ValueError(
+            f"{path} is not a readable safetensors file ({error}); of a published checkpoint make "
+            "one with `sr-jax convert`"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "

@@ -22,6 +22,9 @@ FLOORS = {
     "training": {"training", "weights", "models", *CELLAR},
     "interop": {"interop", "weights", "models", *CELLAR},
     "evaluation": {"evaluation", "data", "inference", "training", "weights", "models", *CELLAR},
+    "ranges": {"evaluation", "data", "training"},
+    "recipe": {"ranges", "evaluation", "data", "training", "models"},
+    "train": {"recipe", "evaluation", "data", "training", "weights", "models", *CELLAR},
 }
 
 

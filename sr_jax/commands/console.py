@@ -118,6 +118,17 @@ def parse_length(option: str, value: str | None, *words: str) -> int | str | Non
         ) from None
 
 
+def printable(text: str) -> str:
+    """Text with what is no UTF-8 of a file's name replaced."""
+    return os.fsencode(text).decode(errors="replace")
+
+
+def report_failure(console: "Console", failure: str) -> None:
+    """Prints what went wrong with one thing of many, on one line, as it is."""
+    text = f"error: {printable(failure)}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def image_progress(console: "Console | None" = None) -> "Progress":
     """A bar of images, with images per second and the time left; it leaves no trace.
 

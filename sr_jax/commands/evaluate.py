@@ -1,18 +1,19 @@
 """`sr-jax evaluate`: scores of a network on folders of images, with bicubic beside it."""
 
 import dataclasses
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr_jax.commands.console import image_progress, parse_length
+from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.journal import Journal, stamp
-from sr_jax.commands.model import open_model
+from sr_jax.commands.model import Allow, Step, open_model
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sr_jax.data.sources import ImagePair
     from sr_jax.evaluation.scoring import Contender, Datasets, Key, Result, Score
 
@@ -45,13 +46,8 @@ def evaluate(
             help="What to call the network in rows and published tables. Default: its architecture."
         ),
     ] = None,
-    step: Annotated[
-        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
-    ] = None,
+    step: Step = None,
+    allow: Allow = None,
     tile: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +89,8 @@ def evaluate(
     What cannot be scored is named, and the means are over the others. After an interruption the
     same command does what is missing.
     """
+    from rich.console import Console
+
     from sr_jax.data.sources.layouts import find_layout
     from sr_jax.evaluation import report
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
@@ -123,7 +121,7 @@ def evaluate(
         raise ValueError("two of the folders have the same name, which names the rows: rename one")
     datasets = {name: layout.pairs for name, layout in layouts.items()}
     for dataset, layout in layouts.items():
-        print(os.fsencode(f"{dataset}: {layout.describe()}").decode(errors="replace"))
+        print(printable(f"{dataset}: {layout.describe()}"))
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
@@ -143,7 +141,8 @@ def evaluate(
     journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
     pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
     scores = {} if overwrite else _read(journal, pairs)
-    planned = [path for path in (output, comparison) if path]
+    # What an unfinished run of this command has written is its own.
+    planned = [] if scores else [path for path in (output, comparison) if path]
     if save_images:
         planned += [
             _image_path(save_images, *key)
@@ -155,9 +154,10 @@ def evaluate(
     if scores:
         print(f"going on: {len(scores)} scores are there; --overwrite makes them anew")
 
-    failures = []
+    failures: list[str] = []
+    console = Console(stderr=True)
     for key, pair, result in score_with_progress(
-        datasets, scales, contenders, round_luma=round_luma, done=scores
+        datasets, scales, contenders, round_luma=round_luma, done=scores, console=console
     ):
         try:
             if isinstance(result, str):
@@ -169,7 +169,7 @@ def evaluate(
                 write_image(_image_path(save_images, *key), image)
         except (ValueError, OSError) as error:
             failures.append(f"{key.dataset}/{key.image} x{key.scale} {key.method}: {error}")
-            report_failure(failures[-1])
+            report_failure(console, failures[-1])
             continue
         entry = score._asdict() | {"stamp": stamp(str(pair.read_hr))}
         journal.add("/".join(map(str, key)), entry)
@@ -189,14 +189,6 @@ def evaluate(
         print(f"{len(failures)} scores are missing, see above; the means are over the others")
         raise typer.Exit(1)
     journal.close()
-
-
-def report_failure(failure: str) -> None:
-    """Prints a line to the standard error, whatever bytes and brackets it has."""
-    from rich.console import Console
-
-    text = os.fsencode(f"error: {failure}").decode(errors="replace")
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _keys(
@@ -233,12 +225,13 @@ def score_with_progress(
     *,
     round_luma: bool = False,
     done: "Collection[Key]" = (),
+    console: "Console | None" = None,
 ) -> "Iterator[tuple[Key, ImagePair, Result]]":
-    """What `score_all` yields, with a progress bar."""
+    """What `score_all` yields, with a progress bar; `console` is where it is shown."""
     from sr_jax.evaluation.scoring import score_all
 
     total = sum(map(len, datasets.values())) * len(scales) * len(contenders)
-    with image_progress() as progress:
+    with image_progress(console) as progress:
         task = progress.add_task("scoring", total=total, completed=len(done))
         scored = score_all(datasets, scales, contenders, round_luma=round_luma, done=done)
         for key, pair, result in scored:

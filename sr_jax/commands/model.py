@@ -2,7 +2,9 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
 
 from sr_jax.commands.console import check_devices
 from sr_jax.commands.journal import digest
@@ -10,6 +12,16 @@ from sr_jax.commands.journal import digest
 if TYPE_CHECKING:
     from sr_jax.models import Variables
     from sr_jax.models.network import Network
+
+
+# The options of commands that take a `--model`.
+Step = Annotated[
+    int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
+]
 
 
 class Opened(NamedTuple):
@@ -51,9 +63,7 @@ def open_model(model: str, *, allow: Collection[str] = (), step: int | None = No
         raise ValueError(f"--step is for a training workdir, but {model} is a file")
     if path.is_file() and path.suffix.lower() in READERS and not _is_ours(path):
         return _open_checkpoint(path)
-    place = final if path.is_dir() else path
-    if not place.exists():
-        raise ValueError(f"{model}: no such weights file or workdir")
+    place = weights.find(path)
     return Opened(*weights.load(place, allow=allow), "", digest(place))
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sr_jax.commands.compilations import keep_compilations
-from sr_jax.commands.console import image_progress, parse_length
+from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.files import find_images, name_outputs
 from sr_jax.commands.journal import Journal, stamp
-from sr_jax.commands.model import open_model
+from sr_jax.commands.model import Allow, Step, open_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,13 +46,8 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
     ] = None,
-    step: Annotated[
-        int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(help="MODULE:CLASS of a network outside sr_jax that may be imported."),
-    ] = None,
+    step: Step = None,
+    allow: Allow = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -120,6 +115,7 @@ def upscale(
     failures += unnamed
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
+
     # Whatever takes long to import is imported here, so that `--help` answers at once.
     import jax
     from rich.console import Console
@@ -156,20 +152,19 @@ def upscale(
                 "--overwrite, or another --output or --suffix"
             )
         targets = {path: target for path, target in targets.items() if path not in finished}
+        if comparison and str(comparison.absolute()) in journal.entries:
+            comparison = None
         if finished:
             print(f"going on: {len(finished)} images are done; --overwrite does them anew")
     for line in left_out:
-        print(f"left out of {line}")
-
-    def report(failure: str) -> None:
-        console.print(f"error: {failure}", markup=False, highlight=False, soft_wrap=True)
+        print(printable(f"left out of {line}"))
 
     if shard_image and len(jax.local_devices()) == 1:
         console.print(
             "note: there is a single device, so that --shard-image changes nothing", soft_wrap=True
         )
     for failure in failures:
-        report(failure)
+        report_failure(console, failure)
     done, start = 0, time.perf_counter()
     alone, settings = settings, share_tile(network, variables, _sizes(targets), factor, settings)
     if settings != alone:
@@ -202,10 +197,11 @@ def upscale(
                 done += 1
                 if comparison:
                     _write_comparison(comparison, image, result)
+                    journal.add(str(comparison.absolute()), {})
                     comparison = None
             except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
                 failures.append(_reason(path, error))
-                report(failures[-1])
+                report_failure(console, failures[-1])
     if not dry_run:
         seconds = time.perf_counter() - start
         print(

@@ -163,13 +163,17 @@ def compare(
 
 
 def gains_most(scores: Sequence[Score], scale: int, contenders: Sequence[Contender]) -> str:
-    """DATASET/NAME of the image on which the network is farthest above bicubic, in dB."""
+    """DATASET/NAME of the image on which the network is farthest above bicubic, in dB.
+
+    Of those that both have been scored on, and of which PSNR is finite, if there are any.
+    """
     psnr = {(f"{s.dataset}/{s.image}", s.method): s.psnr for s in scores if s.scale == scale}
     names = dict.fromkeys(name for name, _ in psnr)
     method = contenders[1].method
 
     def gain(name: str) -> float:
-        difference = psnr[name, method] - psnr[name, BICUBIC.method]
-        return difference if math.isfinite(difference) else -math.inf  # nothing to see
+        nothing = -math.inf
+        difference = psnr.get((name, method), nothing) - psnr.get((name, BICUBIC.method), math.inf)
+        return difference if math.isfinite(difference) else nothing
 
     return max(names, key=gain)

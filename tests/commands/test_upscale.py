@@ -143,14 +143,17 @@ def test_an_interrupted_run_goes_on(model, album, tmp_path, monkeypatch, capsys)
         done.append(path)
 
     monkeypatch.setattr(files, "write_image", write_two)
+    picture = tmp_path / "picture.png"
     with pytest.raises(KeyboardInterrupt):
-        upscale([album], model=model, output=tmp_path / "out")
+        upscale([album], model=model, output=tmp_path / "out", comparison=picture)
     monkeypatch.setattr(files, "write_image", write)
     before = {path: path.stat().st_mtime_ns for path in done}
     with pytest.raises(ValueError, match="exists and is not of an unfinished run of this command"):
         upscale([album], model=model, output=tmp_path / "out", ensemble=True)
     write_image(album / "b.JPG", noise(8, 8, 3))  # changed since: done anew
-    upscale([album], model=model, output=tmp_path / "out")
+    drawn = picture.stat().st_mtime_ns
+    upscale([album], model=model, output=tmp_path / "out", comparison=picture)
+    assert picture.stat().st_mtime_ns == drawn
     assert "going on: 1 images are done" in capsys.readouterr().out
     assert len(outputs(tmp_path / "out")) == 4
     assert sum(path.stat().st_mtime_ns == when for path, when in before.items()) == 1

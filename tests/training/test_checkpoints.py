@@ -139,6 +139,13 @@ def test_altered_bytes_are_noticed(states, like, written, tmp_path, caplog):
     assert 2 in steps
 
 
+def test_a_checkpoint_without_checksums_is_read(states, like, workdir):
+    """As earlier versions wrote them."""
+    shutil.rmtree(workdir / "checkpoints" / "4" / "checksums")
+    assert_equal(Checkpoints(workdir, keep=2).restore(like), states[4])
+    assert_equal(read_variables(workdir)[0]["params"], states[4].params)
+
+
 def test_one_step_may_be_damaged_twice(states, like, workdir):
     for name in ("4", "4-1"):
         damage(workdir / "checkpoints" / "4" / "default" / "_METADATA", "halved")
