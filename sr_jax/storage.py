@@ -1,8 +1,14 @@
 """Files that appear whole or not at all."""
 
 import os
+import re
 import uuid
 from pathlib import Path
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is an address such as gs://bucket/name, which is no file of this machine."""
+    return re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE) is not None
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -33,7 +33,7 @@ from sr_jax.models.network import Network
 from sr_jax.recipe import Recipe
 from sr_jax.storage import write_bytes
 from sr_jax.training.adversarial import make_adversarial_step
-from sr_jax.training.checkpoints import Checkpoints, claim_workdir
+from sr_jax.training.checkpoints import Checkpoints, claim_workdir, has_checkpoints
 from sr_jax.training.clock import Clock
 from sr_jax.training.events import EventWriter
 from sr_jax.training.start import read_start
@@ -57,11 +57,22 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
         FloatingPointError: the loss, the gradient or the parameters are no longer finite.
         SystemExit: SIGTERM or SIGINT came: a checkpoint is saved, the code is 128 + the signal.
     """
-    # --------------------------------------------------------------------------------- devices
-    model = recipe.model
     mesh = make_mesh(recipe.sampler.batch_size // (recipe.accumulate or 1))
-    lock = claim_workdir(workdir, recipe.config)
+    begin = None
+    if recipe.init_from and not has_checkpoints(workdir):  # which nothing is written without
+        begin = read_start(recipe.init_from, recipe.model, strict=recipe.init_strict)
+    with claim_workdir(workdir, recipe.config, recipe.steps) or contextlib.nullcontext():
+        _train(recipe, workdir, mesh, begin, profile)
 
+
+def _train(
+    recipe: Recipe,
+    workdir: Path,
+    mesh: Mesh,
+    begin: Mapping[str, np.ndarray] | None,
+    profile: bool,
+) -> None:
+    model = recipe.model
     # ---------------------------------------------------------------------------------- images
     sampler = recipe.sampler.without_small_images()
     images = resident.place(sampler, mesh, recipe.placement)
@@ -74,13 +85,8 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
         state = checkpoints.restore(make_state(recipe, mesh))
         logging.info("resuming at step %d of %s", state.step, workdir)
     else:
-        begin = None
-        if recipe.init_from:
-            begin = read_start(recipe.init_from, model, strict=recipe.init_strict)
         state = make_state(recipe, mesh, begin)
     start, stop = int(state.step), recipe.steps
-    if start >= stop and (workdir / "weights.safetensors").exists():
-        logging.warning("finished before, at step %d of %d: %s", start, stop, workdir)
     updates = make_updates(recipe, mesh, resident_data=images is not None)
 
     # ------------------------------------------------------------------------------------ loop
@@ -118,7 +124,6 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     )
     task = bar.add_task("", total=stop, completed=start, status="compiling")
     with (
-        lock or contextlib.nullcontext(),
         contextlib.closing(checkpoints),
         contextlib.closing(writer),
         bar,

@@ -7,6 +7,7 @@ loading runs no code but that of networks which the caller allows.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,13 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
         raise ValueError(f"no weights file {path}") from None
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); of a published checkpoint make "
-            "one with `sr-jax convert`"
+            f"{path} is not a readable safetensors file ({error}); if it is a published "
+            f"checkpoint, make one of it: {_conversion(path)}"
         ) from None
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); "
-            "make a weights file of it with `sr-jax convert`"
+            f"{path} does not say which network it belongs to (metadata format {FORMAT!r}); make "
+            f"a weights file of it: {_conversion(path)}"
         )
     try:
         hyperparameters = json.loads(metadata["hyperparameters"])
@@ -91,6 +92,14 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
         raise ValueError(f"{path} was altered since it was written: take another copy of it")
     variables = {key: jnp.asarray(value) for key, value in flat.items()}
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
+
+
+def _conversion(path: str | Path) -> str:
+    """The command that makes a weights file of a published checkpoint."""
+    place = Path(path).with_suffix(".safetensors")
+    if place == Path(path):
+        place = place.with_stem(f"{place.stem}-converted")
+    return shlex.join(["sr-jax", "convert", str(path), str(place)])
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:

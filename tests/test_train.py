@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import math
+import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,10 +13,13 @@ from jax.tree_util import Partial
 from processes import Run, parameters, photos, read_events, scalars, steps, train
 
 from sr_jax import weights
+from sr_jax.commands.convert import Target, convert
+from sr_jax.commands.model import open_model
 from sr_jax.data import sources
 from sr_jax.data.patches import PatchSampler
 from sr_jax.models import create_model
 from sr_jax.recipe import Recipe
+from sr_jax.train import keep_best
 from sr_jax.train import train as train_parts
 from sr_jax.training.optimizers import make_optimizer, make_schedule
 
@@ -44,6 +50,44 @@ def test_workdir_holds_what_it_should(trained):
     assert after > before
     assert len(scalars(trained, "validation/bicubic_psnr_x2")) == 1
     assert "x2/00" in read_events(trained).Tags()["tensors"]
+
+
+def test_a_run_is_a_model_at_any_step(trained, tmp_path):
+    """As it is looked at while it goes on: without its final weights."""
+    running = tmp_path / "run"
+    shutil.copytree(trained, running)
+    (running / "weights.safetensors").unlink()
+    *network, note, _ = open_model(str(running))
+    assert note == f"{running}: the checkpoint of step 20"
+    assert_same(network, weights.load(trained / "weights.safetensors"))
+    convert(running, tmp_path / "early.safetensors", step=15)
+    early = open_model(str(trained), step=15)
+    assert early.note == f"{trained}: the checkpoint of step 15"
+    assert_same((early.model, early.variables), weights.load(tmp_path / "early.safetensors"))
+    convert(running, tmp_path / "run.npz", to=Target.TORCH)
+    assert "head.0.weight" in np.load(tmp_path / "run.npz")
+    with pytest.raises(ValueError, match=r"no checkpoint of step 7 in .*; there are 15, 20"):
+        open_model(str(running), step=7)
+
+
+def assert_same(network, other):
+    assert network[0] == other[0]
+    jax.tree.map(np.testing.assert_array_equal, network[1], other[1])
+
+
+def test_the_best_weights_are_kept(tmp_path):
+    model = create_model("srcnn_915", scale=2)
+    for step, psnr in ((1, 30.0), (2, 29.0), (3, math.nan), (4, 31.0), (5, 30.5)):
+        scores = {"validation/psnr_x2": psnr, "validation/ssim_x2": 0.9}
+        keep_best(tmp_path, step, scores, model, filled_with(model, step))
+    assert json.loads((tmp_path / "best.json").read_text()) == {"step": 4, "psnr": 31.0}
+    _, variables = weights.load(tmp_path / "weights-best.safetensors")
+    assert all((leaf == 4).all() for leaf in jax.tree.leaves(variables))
+
+
+def filled_with(model, value):
+    shapes = weights.variable_shapes(model)
+    return jax.tree.map(lambda s: np.full(s.shape, value, s.dtype), shapes)
 
 
 def test_profile_writes_a_trace(tmp_path):

@@ -54,8 +54,9 @@ def test_all_misfits_are_listed(tmp_path, network):
         ({"architecture": "edsrr"}, "unknown architecture 'edsrr'"),
         ({"n_feats": 0}, "n_feats is 0, expected an integer"),
         ({"n_feats": 1e9}, "n_feats is 1000000000.0, expected an integer"),
-        ({"n_feats": 10**9}, "does not fit the network edsr"),
-        ({"n_colors": 10**6}, "does not fit the network edsr"),
+        ({"n_feats": 10**9}, "n_feats is 1000000000, expected an integer from 1 to 65536"),
+        ({"n_feats": 60000}, "does not fit the network edsr"),
+        ({"n_colors": 2}, "n_colors is 2, expected 1 .luma. or 3 .RGB."),
         ({"n_resblocks": "2"}, "n_resblocks is '2', expected an integer"),
         ({"allow": ["os:system"]}, "what it says of its network is not usable"),
         ({"depth": 3}, "no hyper-parameter depth"),
@@ -94,11 +95,14 @@ def test_altered_values_are_noticed(tmp_path, network):
 def test_unreadable_files(tmp_path):
     with pytest.raises(ValueError, match="no weights file"):
         weights.load(tmp_path / "none.safetensors")
-    (tmp_path / "junk.safetensors").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="not a readable safetensors file"):
-        weights.load(tmp_path / "junk.safetensors")
+    hint = r"not a readable safetensors.* sr-jax convert .*/junk.pth .*/junk.safetensors"
+    (tmp_path / "junk.pth").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=hint):
+        weights.load(tmp_path / "junk.pth")
     safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "bare.safetensors")
-    with pytest.raises(ValueError, match="does not say which network"):
+    with pytest.raises(
+        ValueError, match=r"which network.*bare.safetensors .*bare-converted.safetensors"
+    ):
         weights.load(tmp_path / "bare.safetensors")
 
 

@@ -2,12 +2,14 @@
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sr_jax.commands.model import Allow, Step, open_model
 
 if TYPE_CHECKING:
     from sr_jax.models.network import Network
@@ -27,7 +29,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="PyTorch .pth, .safetensors or .npz; SRCNN's or VDSR's .mat; Keras SRResNet .h5.",
+            help="PyTorch .pth, .safetensors or .npz; SRCNN's or VDSR's .mat; Keras SRResNet .h5; "
+            "a training workdir.",
         ),
     ],
     output: Annotated[
@@ -44,9 +47,14 @@ def convert(
     layout: Annotated[
         str | None, typer.Option(help="With --to torch: whose names, e.g. 'lornatang'.")
     ] = None,
+    step: Step = None,
+    allow: Allow = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
 ) -> None:
-    """Converts a published checkpoint to a weights file, or a weights file to a checkpoint."""
+    """Converts a published checkpoint to a weights file, or a weights file to a checkpoint.
+
+    Of a training workdir a checkpoint becomes either, also while the training goes on.
+    """
     from sr_jax.interop.checkpoint import WRITERS
 
     suffixes = WRITERS if to is Target.TORCH else (".safetensors",)
@@ -54,13 +62,18 @@ def convert(
         raise ValueError(f"cannot write {output}: the name must end in {' or '.join(suffixes)}")
     if output.exists() and not overwrite:
         raise ValueError(f"{output} exists: give --overwrite, or another name")
-    if to is Target.TORCH:
-        if architecture or settings:
-            raise ValueError("a weights file knows its network: no --architecture or --set here")
-        _back(source, output, layout)
+    if layout and to is not Target.TORCH:
+        raise ValueError("--layout is for --to torch: the input's names are recognised")
+    known = to is Target.TORCH or source.is_dir()
+    if known and (architecture or settings):
+        raise ValueError(
+            "a weights file and a workdir know their network: no --architecture or --set here"
+        )
+    if known:
+        _back(source, output, layout, to, step, allow or ())
+    elif step is not None or allow:
+        raise ValueError("--step and --allow are for training workdirs and weights files")
     else:
-        if layout:
-            raise ValueError("--layout is for --to torch: the input's names are recognised")
         _forth(source, output, architecture, settings or [])
 
 
@@ -99,20 +112,33 @@ def _forth(source: Path, output: Path, architecture: str | None, settings: list[
     _print(report)
 
 
-def _back(source: Path, output: Path, layout: str | None) -> None:
+def _back(
+    source: Path,
+    output: Path,
+    layout: str | None,
+    to: Target,
+    step: int | None,
+    allow: Sequence[str],
+) -> None:
     from sr_jax import weights
     from sr_jax.interop.checkpoint import write_checkpoint
     from sr_jax.interop.torch import to_torch
     from sr_jax.models import describe_model
 
-    model, variables = weights.load(source)
-    state_dict = to_torch(model, variables, layout=layout)
-    write_checkpoint(output, state_dict)
+    model, variables, note, _ = open_model(str(source), step=step, allow=allow)
+    tensors = ""
+    if to is Target.TORCH:
+        state_dict = to_torch(model, variables, layout=layout)
+        write_checkpoint(output, state_dict)
+        tensors = str(len(state_dict))
+    else:
+        weights.save(output, model, variables)
     name, hyperparameters = describe_model(model)
     report = {
+        "taken from": note,
         "architecture": name,
         "given": _listed(hyperparameters),
-        "tensors": f"{len(state_dict)}",
+        "tensors": tensors,
         "written to": str(output),
     }
     _print(report)

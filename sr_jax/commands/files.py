@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sr_jax.storage import is_remote
+
 _LONGEST_NAME = 255  # bytes, of most file systems
 
 
@@ -62,17 +64,42 @@ def find_images(inputs: Sequence[Path], output: Path) -> Found:
     return found
 
 
+def is_file_name(output: Path) -> bool:
+    """Whether an `--output` is the name of one image and not a folder."""
+    from sr_jax.imaging.files import WRITTEN
+
+    return output.suffix.lower() in WRITTEN and not output.is_dir()
+
+
 def name_outputs(
-    files: dict[Path, Path], output: Path, suffix: str
+    files: dict[Path, Path], output: Path, suffix: str, kind: str
 ) -> tuple[dict[Path, Path], list[str]]:
     """Input file -> output file, and what cannot have one, a line each.
 
     Files that differ in their suffixes alone keep these: a.jpg and a.png become a.jpg.png and
     a.png.png.
 
+    Args:
+        files: image -> its name in the output folder.
+        output: the folder, or the name of the only result.
+        suffix: comes after the names.
+        kind: of the files, e.g. ".png".
+
     Raises:
         ValueError: an output folder or a suffix that cannot be one.
     """
+    if is_file_name(output):
+        if len(files) != 1:
+            raise ValueError(
+                f"--output {output} names one image, but {len(files)} are given: name a folder, "
+                f"and with --format how its files end"
+            )
+        if suffix:
+            raise ValueError(f"--suffix is for folders, but --output {output} names one image")
+        files, kind = dict.fromkeys(files, Path(output.name)), output.suffix
+        output = output.parent
+    if is_remote(output):
+        raise ValueError(f"--output {output} is no folder of this machine: mount the bucket")
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file, expected a folder")
     if os.sep in suffix:
@@ -83,7 +110,7 @@ def name_outputs(
     problems = []
     for path, name in files.items():
         stem = name.stem if stems[name.with_suffix("")] == 1 else name.name
-        target = output / name.with_name(f"{stem}{suffix}.png")
+        target = output / name.with_name(f"{stem}{suffix}{kind}")
         replaced = originals.get(os.path.realpath(target), path)
         if replaced != path:
             problems.append(

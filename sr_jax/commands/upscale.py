@@ -13,7 +13,7 @@ import typer
 
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
-from sr_jax.commands.files import find_images, name_outputs
+from sr_jax.commands.files import find_images, is_file_name, name_outputs
 from sr_jax.commands.journal import Journal, stamp
 from sr_jax.commands.model import Allow, Step, open_model
 
@@ -31,6 +31,20 @@ class Dtype(StrEnum):
     float64 = "float64"
 
 
+class Format(StrEnum):
+    """What files are written."""
+
+    png = "png"
+    jpeg = "jpeg"
+    webp = "webp"
+    avif = "avif"
+    tiff = "tiff"
+
+
+_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
+_LOSSY = (".jpg", ".jpeg", ".webp", ".avif")
+
+
 class Alpha(StrEnum):
     """How opacity is upscaled."""
 
@@ -42,7 +56,9 @@ def upscale(
     inputs: Annotated[
         list[Path], typer.Argument(help="Images, folders of images at any depth, or patterns.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the results; of a single image also a file's name.")
+    ],
     model: Annotated[
         str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
     ] = None,
@@ -56,6 +72,16 @@ def upscale(
         ),
     ] = None,
     suffix: Annotated[str, typer.Option(help="Comes after the names of the outputs.")] = "",
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="What files are written: png unless --output names one."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Of JPEG (95 by default), AVIF (90) and WebP (lossless)."
+        ),
+    ] = None,
     tile: Annotated[
         str,
         typer.Option(
@@ -98,10 +124,11 @@ def upscale(
 ) -> None:
     """Upscales images with a trained network; one bad file does not stop the others.
 
-    PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG out. After an interruption the same
-    command does what is missing.
+    PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG, JPEG, TIFF, WebP or AVIF out. After
+    an interruption the same command does what is missing.
 
-    Depth (8 or 16 bit), layout (grey, RGB, alpha) and colour profile are those of the input.
+    Depth (8 or 16 bit), layout (grey, RGB, alpha), colour profile, Exif and resolution are those of
+    the input; what a format cannot store is refused.
     """
     if model is None:
         raise ValueError(
@@ -110,8 +137,13 @@ def upscale(
         )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
+    if file_format and is_file_name(output):
+        raise ValueError(f"--output {output} names the format already: leave --format out")
+    kind = output.suffix.lower() if is_file_name(output) else _SUFFIXES[file_format or "png"]
+    if quality and kind not in _LOSSY:
+        raise ValueError(f"--quality is for JPEG, WebP and AVIF, not for {kind} files")
     files, failures, left_out = find_images(inputs, output)
-    targets, unnamed = name_outputs(files, output, suffix)
+    targets, unnamed = name_outputs(files, output, suffix, kind)
     failures += unnamed
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
@@ -140,8 +172,10 @@ def upscale(
         print(note)
     factor = network_factor(network, scale)
     console = Console(stderr=True)
-    asked = {"model": identity, "scale": scale, "alpha": alpha} | dataclasses.asdict(settings)
-    journal = Journal(output / ".sr_jax-upscale.jsonl", asked)
+    asked = {"model": identity, "scale": scale, "alpha": alpha, "quality": quality}
+    asked |= dataclasses.asdict(settings)
+    folder = output.parent if is_file_name(output) else output
+    journal = Journal(folder / ".sr_jax-upscale.jsonl", asked)
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):
         taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
@@ -183,6 +217,9 @@ def upscale(
                     twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
                     print(_describe(path, image, size, cost, passes=2 if twice else 1))
                     continue
+                if image.dtype == "uint16" and dtype == "bfloat16":
+                    lost = f"note: {path} has 16 bits, bfloat16 keeps 8: give --dtype float32"
+                    console.print(printable(lost), markup=False, soft_wrap=True)
                 result = upscale_image(
                     network,
                     variables,
@@ -192,7 +229,9 @@ def upscale(
                     size=None if size == _scaled(image, factor) else size,
                     alpha=str(alpha),
                 )
-                write_image(target, result, icc_profile=icc_profile, metadata=metadata)
+                write_image(
+                    target, result, icc_profile=icc_profile, metadata=metadata, quality=quality
+                )
                 journal.add(str(target.absolute()), _origin(path))
                 done += 1
                 if comparison:

@@ -128,7 +128,7 @@ class PatchSampler:
         The log names them.
 
         Raises:
-            ValueError: none is left.
+            ValueError: none is left, or the files of a pair do not fit each other.
         """
         least = self.smallest_side()
         usable: list[ImagePair] = []
@@ -139,6 +139,7 @@ class PatchSampler:
             except ValueError as error:
                 logging.warning("left out of training: %s", error)
                 continue
+            image.check_sizes()
             (usable if side >= least else small).append(image)
         if small:
             names = ", ".join(image.name for image in small[:10])

@@ -1,13 +1,14 @@
-"""From pixels to the content of an image file: PNG, JPEG, TIFF, WebP and BMP."""
+"""From pixels to the content of an image file: PNG, JPEG, TIFF, WebP, AVIF and BMP."""
 
 import io
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sr_jax.imaging import profiles
-from sr_jax.imaging.metadata import Metadata, chunk, png_chunks
+from sr_jax.imaging.metadata import Metadata, chunk, png_chunks, tiff_tags
 
 # What each format can store without loss of channels or depth: bits -> numbers of channels.
 _LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
@@ -15,17 +16,24 @@ _LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
     "TIFF": {8: (1, 2, 3, 4), 16: (1, 2, 3, 4)},
     "JPEG": {8: (1, 3)},
     "WebP": {8: (3, 4)},
+    "AVIF": {8: (3, 4)},
     "BMP": {8: (1, 3)},
 }
 # libpng refuses more than a million; the two others are the formats' own limits.
-_MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383}
+_MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383, "AVIF": 65535}
+# What is lossy, and its quality unless another one is asked for; None is lossless.
+_QUALITY = {"JPEG": 95, "WebP": None, "AVIF": 90}
 _CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
 # Signature and IHDR, which every other chunk of a PNG file follows.
 _PNG_HEAD = 33
 
 
 def encode(
-    image: np.ndarray, kind: str, icc_profile: bytes | None, metadata: Metadata = Metadata()
+    image: np.ndarray,
+    kind: str,
+    icc_profile: bytes | None,
+    metadata: Metadata = Metadata(),
+    quality: int | None = None,
 ) -> bytes:
     """Encodes an image as the content of a file.
 
@@ -33,11 +41,14 @@ def encode(
         image: uint8 or uint16 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
         kind: one of the formats above.
         icc_profile: the ICC profile to embed, or None.
-        metadata: what PNG files carry too; other formats keep the resolution alone.
+        metadata: what the file shall carry too. TIFF keeps what Exif says in plain tags, not place
+            and exposure; BMP keeps the resolution alone; WebP and AVIF have none.
+        quality: of JPEG, WebP and AVIF, from 1 to 100; None is 95, lossless and 90.
 
     Raises:
-        ValueError: the format cannot store this layout, depth, size or a profile, or the profile
-            is not one of this layout.
+        ValueError: the format cannot store this layout, depth, size or a profile, or says nothing
+            of the metadata's light curve; the profile is not one of this layout; a quality that
+            cannot be.
     """
     channels = 1 if image.ndim == 2 else image.shape[2]
     bits = 8 * image.dtype.itemsize
@@ -56,10 +67,26 @@ def encode(
             raise ValueError("BMP cannot store a colour profile; write a .png or .tif file")
         if not profiles.fits(icc_profile, channels):
             raise ValueError(f"the colour profile is not one of {_CHANNEL_NAMES[channels]} images")
-    return _encode(np.ascontiguousarray(image), kind, icc_profile, metadata)
+    if kind != "PNG" and metadata.is_unlike_srgb():
+        raise ValueError(f"{kind} cannot store the gAMA or cICP of this image; write a .png file")
+    if quality is not None and (kind not in _QUALITY or not 1 <= quality <= 100):
+        raise ValueError(
+            f"quality is {quality}, expected 1 to 100"
+            if kind in _QUALITY
+            else f"{kind} is lossless: it has no quality"
+        )
+    if quality is None:
+        quality = _QUALITY.get(kind)
+    return _encode(np.ascontiguousarray(image), kind, icc_profile, metadata, quality)
 
 
-def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None, metadata: Metadata) -> bytes:
+def _encode(
+    image: np.ndarray,
+    kind: str,
+    icc_profile: bytes | None,
+    metadata: Metadata,
+    quality: int | None,
+) -> bytes:
     if kind == "PNG":
         import imagecodecs  # large, and only needed for these files
 
@@ -82,18 +109,25 @@ def _encode(image: np.ndarray, kind: str, icc_profile: bytes | None, metadata: M
             predictor=True,
             metadata=None,
             iccprofile=icc_profile,
+            resolution=metadata.dpi,
+            resolutionunit=None if metadata.dpi is None else "INCH",
+            extratags=tiff_tags(metadata),
+            software=False,
         )
-    elif kind == "JPEG":
-        Image.fromarray(image).save(
-            stream, "JPEG", quality=95, subsampling=0, icc_profile=icc_profile
-        )
-    elif kind == "WebP":
+        return stream.getvalue()
+    options: dict[str, Any] = {} if metadata.dpi is None else {"dpi": metadata.dpi}
+    if kind != "BMP":
+        options |= {"icc_profile": icc_profile}
+        if metadata.exif is not None:
+            options |= {"exif": b"Exif\0\0" + metadata.exif}
+    if kind in ("JPEG", "AVIF"):
+        options |= {"quality": quality, "subsampling": "4:4:4"}
+    elif kind == "WebP" and quality is None:
         # "exact" keeps the colour under fully transparent pixels.
-        Image.fromarray(image).save(
-            stream, "WEBP", lossless=True, exact=True, icc_profile=icc_profile
-        )
-    else:
-        Image.fromarray(image).save(stream, kind)
+        options |= {"lossless": True, "exact": True}
+    elif kind == "WebP":
+        options |= {"quality": quality, "method": 6}
+    Image.fromarray(image).save(stream, kind, **options)
     return stream.getvalue()
 
 

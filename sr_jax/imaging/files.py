@@ -1,6 +1,6 @@
 """Image files in and out, with 8 or 16 bits a sample.
 
-PNG, JPEG, TIFF, WebP and BMP are read and written; GIF, AVIF and JPEG 2000 are read.
+PNG, JPEG, TIFF, WebP, AVIF and BMP are read and written; GIF and JPEG 2000 are read.
 
 Arrays keep the bit depth and the channels of the file: uint8 or uint16 of shape (H, W) grey,
 (H, W, 2) grey + alpha, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied. The bit depth is
@@ -32,10 +32,11 @@ WRITTEN = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WebP",
+    ".avif": "AVIF",
     ".bmp": "BMP",
 }
 # Suffixes of files that are read.
-SUFFIXES = (*WRITTEN, ".jfif", ".jpe", ".gif", ".avif", ".jp2")
+SUFFIXES = (*WRITTEN, ".jfif", ".jpe", ".gif", ".jp2")
 
 # Twice the raw samples of the largest picture; a longer file is not opened.
 _MAX_BYTES = 2 * 8 * MAX_PIXELS
@@ -94,24 +95,28 @@ def write_image(
     *,
     icc_profile: bytes | None = None,
     metadata: Metadata = Metadata(),
+    quality: int | None = None,
 ) -> None:
     """Writes an image file in the format that the suffix of `path` names.
 
-    PNG and TIFF store all layouts at 8 and 16 bits; WebP (lossless) stores 8-bit RGB and RGBA; JPEG
-    (quality 95, full chroma resolution) and BMP store 8-bit grey and RGB. All but BMP store an ICC
-    profile. Parent folders are made. The file appears whole or not at all: it is written under a
-    temporary name beside its place and renamed.
+    PNG and TIFF store all layouts at 8 and 16 bits; WebP and AVIF store 8-bit RGB and RGBA; JPEG
+    and BMP store 8-bit grey and RGB. JPEG and AVIF keep the full chroma resolution. All but BMP
+    store an ICC profile. Parent folders are made. The file appears whole or not at all: it is
+    written under a temporary name beside its place and renamed.
 
     Args:
         path: the file; it is replaced if it exists.
         image: uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4).
         icc_profile: the ICC profile of these pixels, as `read_picture` returns it, or None.
-        metadata: what a PNG file carries too, as `read_picture` returns it.
+        metadata: what the file shall carry too, as `read_picture` returns it. PNG keeps it all,
+            JPEG, WebP and AVIF Exif, TIFF what Exif says in text, BMP none of it; all formats but
+            WebP and AVIF keep the resolution.
+        quality: of JPEG, WebP and AVIF, from 1 to 100; None is 95, lossless and 90.
 
     Raises:
-        ValueError: if the suffix is unknown, or the format cannot store this dtype, shape, size or
-            profile, or the profile is of another layout than the image; nothing has been written
-            then.
+        ValueError: if the suffix is unknown, or the format cannot store this dtype, shape, size,
+            profile, quality or curve of light (gAMA, cICP), or the profile is of another layout
+            than the image; nothing has been written then.
         OSError: if the file system refuses.
     """
     path = Path(path)
@@ -128,7 +133,7 @@ def write_image(
     if path.is_dir():
         raise ValueError(f"cannot write image {path}: it is a folder")
     try:
-        content = encode(image, kind, icc_profile, metadata)
+        content = encode(image, kind, icc_profile, metadata, quality)
     except (ValueError, ImportError) as error:
         raise ValueError(f"cannot write image {path}: {error}") from error
     write_bytes(path, content)

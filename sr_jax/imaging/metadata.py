@@ -36,6 +36,13 @@ class Metadata:
     gamma: int | None = None
     cicp: bytes | None = None
 
+    def is_unlike_srgb(self) -> bool:
+        """Whether gamma or cicp asks for another curve of light than what files mean by default."""
+        # 45455 stands for sRGB; 1, 13 are sRGB's primaries and transfer.
+        if self.cicp is not None:
+            return self.cicp[:2] != b"\x01\x0d"
+        return self.gamma is not None and abs(self.gamma - 45455) > 100
+
 
 def of_pillow(image: Image.Image) -> Metadata:
     """Of an image that Pillow has opened."""
@@ -71,6 +78,21 @@ def png_chunks(metadata: Metadata) -> bytes:
     if metadata.exif is not None:
         content += chunk(b"eXIf", metadata.exif)
     return content
+
+
+def tiff_tags(metadata: Metadata) -> list[tuple[int, str, int, str, bool]]:
+    """What Exif says in tags of text, which are TIFF's own, as tifffile takes them."""
+    if metadata.exif is None:
+        return []
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + metadata.exif)
+    found = {tag: exif.get(tag) for tag in _DESCRIPTIVE}
+    # tifffile writes ASCII alone.
+    return [
+        (tag, "s", 0, text, True)
+        for tag, text in found.items()
+        if isinstance(text, str) and text.isascii()
+    ]
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.inference.available_memory import available_memory
 from sr_jax.inference.program import (
     count_devices,
     input_size,
@@ -20,6 +19,7 @@ from sr_jax.inference.program import (
     valid_side,
 )
 from sr_jax.inference.settings import STEP, Settings
+from sr_jax.memory import available_memory
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 

@@ -194,9 +194,9 @@ def upscale_image(
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
-    Grey goes through the network as three equal channels, of which the mean is taken. Under fully
-    transparent pixels, whose colour means nothing, the network sees the colour of the nearest
-    visible pixel: no ring of a hidden colour appears along the edges.
+    Grey goes through the network as three equal channels, of which the mean is taken. The fainter a
+    pixel, the more the network sees of the nearest strong pixel's colour in its place: no ring of a
+    hidden colour appears along the edges.
 
     Args:
         model: the network.
@@ -239,14 +239,24 @@ def upscale_image(
 
 
 def _visible_colour(image: np.ndarray) -> np.ndarray:
-    """An image with alpha without it; transparent pixels take the nearest visible one's colour."""
-    from scipy.ndimage import distance_transform_edt
+    """The colour of an image with alpha; faint pixels take over that of the nearest strong one.
 
-    colour, hidden = image[..., :-1], image[..., -1] == 0
-    if not hidden.any() or hidden.all():
+    Strong is what is at least half as opaque as anything within three pixels. The colour of other
+    pixels counts the less, the fainter they are.
+    """
+    from scipy.ndimage import distance_transform_edt, maximum_filter
+
+    colour, opacity = image[..., :-1], image[..., -1]
+    needed = maximum_filter(opacity, size=7) / 2
+    faint = (opacity < needed) | (opacity == 0)
+    if not faint.any() or not opacity.any():
         return colour
-    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return colour[rows, columns]
+    rows, columns = distance_transform_edt(faint, return_distances=False, return_indices=True)
+    own = (opacity[faint] / np.maximum(needed[faint], 0.5))[:, None]
+    result = colour.copy()
+    nearest = colour[rows[faint], columns[faint]]
+    result[faint] = np.floor(own * colour[faint] + (1 - own) * nearest + 0.5)
+    return result
 
 
 def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:

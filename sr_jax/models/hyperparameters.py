@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from sr_jax.models.network import Network
 
 # A file may claim anything, and what it claims is computed with.
-_LARGEST = 2**31 - 1
-_POSITIVE = ("rgb_range", "bn_epsilon")  # are divided by
+_LARGEST = 2**16
+_POSITIVE = ("rgb_range", "bn_epsilon", "res_scale")
 
 
 def check(network: "type[Network]", values: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +37,8 @@ def check(network: "type[Network]", values: dict[str, Any]) -> dict[str, Any]:
             checked[name] = _checked(hints[name], value, least)
             if name in _POSITIVE and checked[name] <= 0:
                 raise ValueError("a positive number")
+            if name == "n_colors" and checked[name] not in (1, 3):
+                raise ValueError("1 (luma) or 3 (RGB)")
         except ValueError as error:
             raise ValueError(
                 f"{network.__name__}'s {name} is {value!r}, expected {error}"

@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from sr_jax.cluster import all_agree
-from sr_jax.storage import write_bytes
+from sr_jax.storage import is_remote, write_bytes
 from sr_jax.training.state import State
 
 # The parts of a checkpoint: the state, and a checksum of each of its arrays.
@@ -241,6 +241,11 @@ def _check(state: Any, expected: dict[str, int] | None) -> None:
         raise ValueError(f"altered since it was written: {', '.join(altered[:3]) or 'its arrays'}")
 
 
+def has_checkpoints(workdir: Path) -> bool:
+    """Whether a training would go on there."""
+    return bool(_steps(workdir / "checkpoints"))
+
+
 def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal())
 
@@ -267,11 +272,17 @@ def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     return f"{', '.join(differing[:3])}{more} differ"
 
 
-def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> IO[str] | None:
+def claim_workdir(workdir: Path, config: Mapping[str, Any], steps: int) -> IO[str] | None:
     """Makes a workdir this config's own, or checks that it is.
 
     Writes WORKDIR/config.json, by process 0. Where there is one already, its model must be the
-    same; other fields may change, which the log tells, and the file is brought up to date.
+    same; other fields may change, which the log tells, and the file is brought up to date. But
+    that of a training that has finished stays.
+
+    Args:
+        workdir: of the training.
+        config: a tree of plain values.
+        steps: that are asked for.
 
     Returns:
         WORKDIR/lock, which no other training can take before it is closed or this process ends;
@@ -279,8 +290,12 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> IO[str] | None:
 
     Raises:
         ValueError: the workdir belongs to another network, and the fields that differ are listed;
-            or another training is at work there.
+            another training is at work there; or it is no folder of this machine.
     """
+    if is_remote(workdir):
+        raise ValueError(
+            f"workdir {workdir} is no folder of this machine: mount the bucket and name its folder"
+        )
     lock = _lock(workdir) if jax.process_index() == 0 else None
     path = workdir / "config.json"
     model = dict(config.get("model", {}))
@@ -303,12 +318,22 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> IO[str] | None:
                 "take another workdir, or the config that it was started with"
             )
         then, now = (flax.traverse_util.flatten_dict(dict(c), sep=".") for c in (before, config))
+        finished = _is_finished(workdir, steps)
+        text = "%s was %r; %r changes nothing" if finished else "%s was %r, is %r from now on"
         for name in sorted(then.keys() | now.keys()):
             if then.get(name) != now.get(name):
-                logging.warning("%s was %r, is %r from now on", name, then.get(name), now.get(name))
+                logging.warning(text, name, then.get(name), now.get(name))
+        if finished:
+            logging.warning("%s has finished %d steps or more: nothing to train", workdir, steps)
+            return lock
     if jax.process_index() == 0:
         write_bytes(path, json.dumps(config, indent=2).encode())
     return lock
+
+
+def _is_finished(workdir: Path, steps: int) -> bool:
+    done = _steps(workdir / "checkpoints")
+    return bool(done) and done[-1] >= steps and (workdir / "weights.safetensors").exists()
 
 
 def _lock(workdir: Path) -> IO[str] | None:

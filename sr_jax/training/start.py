@@ -33,14 +33,10 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     Raises:
         ValueError: no such file, nothing in it fits, or a value of `UNSEEN` differs.
     """
-    folder = Path(path)
-    if (folder / "checkpoints").is_dir() and not (folder / "weights.safetensors").exists():
-        other, variables, _ = load_run(folder, allow=(describe_model(model)[0],))
-    elif not folder.exists():
-        raise ValueError(f"init_from {path}: no such weights file or workdir; train it first")
-    else:
-        place = weights.find(path)
-        other, variables = weights.load(place, allow=(describe_model(model)[0],))
+    try:
+        other, variables = _read(Path(path), (describe_model(model)[0],))
+    except ValueError as error:
+        raise ValueError(f"init_from: {error}") from None
     _check_unseen(path, other, model, strict)
     found = _flat(variables)
     wanted = _flat(weights.variable_shapes(model))
@@ -60,6 +56,13 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     ):
         logging.info("init_from %s: %s %s", path, what, ", ".join(names) or "nothing")
     return taken
+
+
+def _read(path: Path, allow: Collection[str]) -> tuple[Network, Any]:
+    """Of a weights file, or of a workdir the newest that it holds."""
+    if (path / "checkpoints").is_dir() and not (path / "weights.safetensors").exists():
+        return load_run(path, allow=allow)[:2]
+    return weights.load(weights.find(path), allow=allow)
 
 
 def _check_unseen(path: str, other: Network, model: Network, strict: bool) -> None:

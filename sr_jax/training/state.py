@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from sr_jax.memory import available_memory
 from sr_jax.mesh import replicated
 from sr_jax.models import example_images
 from sr_jax.models.network import Network
@@ -92,6 +93,9 @@ def create_state(
 
     Returns:
         The state of step 0.
+
+    Raises:
+        ValueError: it takes more memory than a device has.
     """
     stored = jnp.promote_types(dtype, jnp.float32)
 
@@ -111,5 +115,12 @@ def create_state(
             ema=params if ema else None,
         )
 
+    arrays = jax.tree.leaves(jax.eval_shape(create, jax.random.key(seed), dict(start_from or {})))
+    needed, free = sum(array.size * array.dtype.itemsize for array in arrays), available_memory()
+    if needed > free:
+        raise ValueError(
+            f"the network and its optimiser take {needed / 2**30:.1f} GiB, but "
+            f"{free / 2**30:.1f} GiB are free: make the network smaller (n_feats, n_resblocks ...)"
+        )
     init = jax.jit(create, out_shardings=replicated(mesh), compiler_options=compiler_options())
     return init(jax.random.key(seed), dict(start_from or {}))

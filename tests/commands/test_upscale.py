@@ -94,6 +94,42 @@ def test_suffix(model, album, tmp_path):
         upscale([album], model=model, output=tmp_path, suffix="/x2")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("jpeg", "jpg"), ("webp", "webp"), ("avif", "avif"), ("tiff", "tif"), ("png", "png")],
+)
+def test_formats(model, album, tmp_path, name, kind):
+    upscale([album / "a.png"], model=model, output=tmp_path / "out", file_format=name)
+    assert outputs(tmp_path / "out") == [f"a.{kind}"]
+    assert read_image(tmp_path / "out" / f"a.{kind}").shape == (10, 12, 3)
+
+
+def test_the_output_of_one_image_may_be_a_file(model, album, tmp_path):
+    sizes = []
+    for quality in (20, 95):
+        output = tmp_path / f"{quality}.JPG"
+        upscale([album / "a.png"], model=model, output=output, quality=quality)
+        assert read_image(output).shape == (10, 12, 3)
+        sizes.append(output.stat().st_size)
+    assert sizes[0] < sizes[1]
+    assert outputs(tmp_path) == ["20.JPG", "95.JPG", *(f"album/{n}" for n in outputs(album))]
+
+
+def test_what_a_format_cannot_store_costs_one_file(model, album, tmp_path, capsys):
+    write_image(album / "deep.png", noise(5, 6, 3, dtype=np.uint16))
+    error = failing(capsys, [album], model=model, output=tmp_path / "out", file_format="jpeg")
+    assert re.search(r"deep\.jpg: JPEG cannot store 16-bit RGB", error)
+    assert len(outputs(tmp_path / "out", hidden=False)) == 4
+
+
+def test_bfloat16_of_16_bits_says_what_is_lost(model, tmp_path, capsys):
+    write_image(tmp_path / "[b]deep.png", noise(5, 6, 3, dtype=np.uint16))
+    upscale([tmp_path / "[b]deep.png"], model=model, output=tmp_path / "out", dtype="bfloat16")
+    assert "[b]deep.png has 16 bits, bfloat16 keeps 8: give --dtype float32" in (
+        capsys.readouterr().err
+    )
+
+
 def test_outputs_inside_the_input_folder_are_no_inputs(model, album, monkeypatch):
     monkeypatch.chdir(album)
     for _ in range(2):
@@ -196,6 +232,10 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
         ({"batch": 0}, "batch is 0"),
         ({"tile": "64", "shard_image": True}, "tiles of 64 pixels were asked for, and to split"),
         ({"output": "file"}, "--output .*file is a file, expected a folder"),
+        ({"output": Path("x.jpg")}, "--output x.jpg names one image, but 4 are given"),
+        ({"output": Path("x.jpg"), "file_format": "png"}, "names the format already"),
+        ({"output": Path("gs://bucket/x")}, "gs:/bucket/x is no folder of this machine"),
+        ({"quality": 90}, "--quality is for JPEG, WebP and AVIF, not for .png files"),
     ],
 )
 def test_refused_before_any_work(model, album, tmp_path, options, message):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sr_jax.data.patches import ImageCache, PatchSampler, symmetry
-from sr_jax.data.sources import ImagePair
+from sr_jax.data.sources import ImagePair, list_folder
+from sr_jax.imaging.files import write_image
 
 
 def nearest_pair(index: int, scales: tuple[int, ...] = (2,), side: int = 24) -> ImagePair:
@@ -109,6 +110,16 @@ def test_one_scale_a_step_or_one_a_row():
     assert inputs.shape == targets.shape == (64, 16, 16, 1)
     keys = {key for key, _ in mixed.cache._entries.items()}
     assert keys == {(0, 2), (0, 3)}
+
+
+def test_pairs_that_do_not_fit_are_refused_before_any_is_decoded(tmp_path):
+    for name, side in {"HR/a.png": 24, "LR/a.png": 12, "HR/b.png": 24, "LR/b.png": 11}.items():
+        write_image(tmp_path / name, np.zeros((side, side, 3), np.uint8))
+    sampler = PatchSampler(list_folder(tmp_path), (2,), 8, 1, seed=0)
+    with pytest.raises(ValueError, match=r"LR/b\.png is 11x11 .* 12x12: 1/2 of .*HR/b\.png"):
+        sampler.without_small_images()
+    (tmp_path / "LR/b.png").write_text("none")
+    assert len(sampler.without_small_images().images) == 2  # told when it is read
 
 
 def test_small_image_is_named():

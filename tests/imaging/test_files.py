@@ -31,6 +31,8 @@ STORED = {
     (".tiff", 16): set(LAYOUTS),
     (".webp", 8): {"rgb", "rgba"},
     (".webp", 16): set(),
+    (".avif", 8): {"rgb", "rgba"},
+    (".avif", 16): set(),
     (".bmp", 8): {"grey", "rgb"},
     (".bmp", 16): set(),
     (".jpg", 8): {"grey", "rgb"},
@@ -80,18 +82,40 @@ def test_round_trip(tmp_path: Path, suffix: str, bits: int, layout: str) -> None
     assert (result.shape, result.dtype) == (image.shape, image.dtype)
     assert read_size(path) == image.shape[:2]
     assert list(path.parent.iterdir()) == [path]
-    if suffix != ".jpg":
+    if suffix not in (".jpg", ".avif"):
         np.testing.assert_array_equal(result, image)
 
 
-@pytest.mark.parametrize("layout", ["grey", "rgb"])
-def test_jpeg_is_close(tmp_path: Path, layout: str) -> None:
-    """Quality 95 without chroma subsampling moves a smooth ramp by a few grey levels."""
+@pytest.mark.parametrize(
+    ("layout", "suffix"), [("grey", ".jpg"), ("rgb", ".jpg"), ("rgb", ".avif")]
+)
+def test_lossy_files_are_close(tmp_path: Path, layout: str, suffix: str) -> None:
+    """Without chroma subsampling a smooth ramp moves by a few grey levels."""
     ramp = np.add.outer(np.arange(32), 6 * np.arange(32)).astype(np.uint8)
     image = ramp if layout == "grey" else np.stack([ramp, ramp[::-1], ramp[:, ::-1]], -1)
-    write_image(tmp_path / "ramp.jpg", image)
-    difference = read_image(tmp_path / "ramp.jpg").astype(int) - image
+    path = tmp_path / f"ramp{suffix}"
+    write_image(path, image)
+    difference = read_image(path).astype(int) - image
     assert np.abs(difference).max() <= 6
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_a_lower_quality_is_smaller(tmp_path: Path, suffix: str) -> None:
+    path, sizes = tmp_path / f"a{suffix}", []
+    for quality in (10, 60, None):
+        write_image(path, noise((32, 32, 3)), quality=quality)
+        sizes.append(path.stat().st_size)
+    assert sizes == sorted(set(sizes))
+
+
+@pytest.mark.parametrize(
+    ("name", "quality", "message"),
+    [("a.png", 90, "PNG is lossless"), ("a.jpg", 0, "is 0, expected"), ("a.avif", 101, "is 101")],
+)
+def test_refused_qualities(tmp_path: Path, name: str, quality: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_image(tmp_path / name, noise((4, 4, 3)), quality=quality)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_channel_is_grey(tmp_path: Path) -> None:
@@ -419,7 +443,7 @@ def test_cmyk_profile_without_tables(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [0, 204, 204]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp", ".avif"])
 def test_written_profiles(tmp_path: Path, suffix: str) -> None:
     """Read back by another program."""
     write_image(tmp_path / f"a{suffix}", noise((4, 4, 3)), icc_profile=PROFILES["rgb"])

@@ -42,6 +42,34 @@ def test_exif_and_resolution_are_kept(suffix: str, tmp_path: Path) -> None:
         assert found.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".tif"])
+def test_other_formats_keep_what_they_can(suffix: str, tmp_path: Path) -> None:
+    """Read by another program: the date in all, the place in all but TIFF."""
+    exif = Image.Exif()
+    exif[DATE] = "2020:02:03 04:05:06"
+    exif.get_ifd(GPS)[1] = "N"
+    image = Image.fromarray(np.zeros((6, 8, 3), np.uint8))
+    image.save(tmp_path / "in.png", exif=exif, dpi=(300, 300))
+    pixels, _, metadata = read_picture(tmp_path / "in.png")
+    write_image(tmp_path / f"out{suffix}", pixels, metadata=metadata)
+    with Image.open(tmp_path / f"out{suffix}") as found:
+        assert found.getexif()[DATE] == "2020:02:03 04:05:06"
+        if suffix != ".tif":
+            assert found.getexif().get_ifd(GPS)[1] == "N"
+        if suffix in (".jpg", ".tif"):
+            assert found.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".tif", ".bmp"])
+def test_light_that_a_format_cannot_store_is_refused(suffix: str, tmp_path: Path) -> None:
+    image = np.zeros((4, 5, 3), np.uint8)
+    for metadata in (Metadata(gamma=100_000), Metadata(cicp=bytes([9, 16, 0, 1]))):
+        with pytest.raises(ValueError, match="cannot store the gAMA or cICP of this image"):
+            write_image(tmp_path / f"a{suffix}", image, metadata=metadata)
+    for metadata in (Metadata(gamma=45455), Metadata(cicp=bytes([1, 13, 0, 1]))):  # sRGB
+        write_image(tmp_path / f"a{suffix}", image, metadata=metadata)
+
+
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_light_is_kept(depth: type, tmp_path: Path) -> None:
     metadata = Metadata(gamma=100_000, cicp=bytes([9, 16, 0, 1]), dpi=(72.009, 72.009))

@@ -30,10 +30,10 @@ def integers(shape, dtype=np.uint8):
 @pytest.mark.parametrize("channels", [None, 2, 3, 4])
 @pytest.mark.parametrize("alpha", ["bicubic", "network"])
 def test_every_layout_and_depth_stays(bicubic, channels, dtype, alpha):
-    """Opaque where there is alpha. Of 16 bits the last one is float32's rounding."""
+    """Half opaque at least: no colour is hidden. Of 16 bits the last is float32's rounding."""
     image = integers((9, 12) if channels is None else (9, 12, channels), dtype)
     if channels in (2, 4):
-        image[..., -1] = np.maximum(image[..., -1], 1)
+        image[..., -1] |= np.iinfo(dtype).max // 2 + 1
     result = upscale_image(*bicubic, image, 2, alpha=alpha)
     expected = from_float(imresize(to_float(image, np.float64), 2), dtype)
     if channels in (2, 4) and alpha == "bicubic":  # as MATLAB resizes integers
@@ -53,6 +53,24 @@ def test_the_colour_under_transparent_pixels_does_not_show(bicubic):
     image[~disc] = (0, 255, 0, 0)
     result = upscale_image(*bicubic, image, 3)
     assert (result[result[..., 3] > 0][:, :3] == (200, 10, 10)).all()
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 8])
+def test_no_dark_ring_at_low_opacity(bicubic, hidden):
+    """A light disc amid nearly nothing, stored as black there: on white it stays a light disc."""
+    rows, columns = np.mgrid[:20, :20]
+    opacity = np.clip(8 - np.hypot(rows - 9.5, columns - 9.5), 0, 1)
+    image = np.full((20, 20, 4), 220, np.uint8)
+    image[..., 3] = np.maximum(255 * opacity, hidden)
+    reference = on_white(upscale_image(*bicubic, image, 2))
+    image[opacity == 0, :3] = 0
+    difference = reference - on_white(upscale_image(*bicubic, image, 2))
+    assert difference.max() < hidden + 1
+
+
+def on_white(image):
+    opacity = image[..., 3:] / 255
+    return opacity * image[..., :3] + (1 - opacity) * 255
 
 
 def test_alpha_of_nothing_visible_is_left_alone(bicubic):

@@ -1,6 +1,7 @@
 """Checkpoints that are damaged, of another recipe, or cannot be written."""
 
 import gc
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -221,15 +222,27 @@ def test_keeps_the_newest_and_the_multiples(states, tmp_path):
 
 def test_a_workdir_is_one_trainings(tmp_path):
     config = {"model": {"name": "edsr"}, "train": {"steps": 4}}
-    with claim_workdir(tmp_path, config), pytest.raises(ValueError, match="another training is at"):
-        claim_workdir(tmp_path, config)
-    claim_workdir(tmp_path, config).close()
+    with (
+        claim_workdir(tmp_path, config, 4),
+        pytest.raises(ValueError, match="another training is at"),
+    ):
+        claim_workdir(tmp_path, config, 4)
+    claim_workdir(tmp_path, config, 4).close()
+    with pytest.raises(ValueError, match="gs:/bucket/run is no folder of this machine"):
+        claim_workdir(Path("gs://bucket/run"), config, 4)
 
 
 def test_what_changed_since_is_logged_and_another_network_refused(tmp_path, caplog):
-    claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 4}}).close()
+    claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 4}}, 4).close()
     with caplog.at_level(logging.WARNING):
-        claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 6}}).close()
+        claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 6}}, 6).close()
     assert "train.steps was 4, is 6 from now on" in caplog.text
+    (tmp_path / "checkpoints/6").mkdir(parents=True)
+    (tmp_path / "weights.safetensors").touch()
+    with caplog.at_level(logging.WARNING):
+        claim_workdir(tmp_path, {"model": {"n_feats": 8}, "train": {"steps": 5}}, 5).close()
+    assert "train.steps was 6; 5 changes nothing" in caplog.text
+    assert f"{tmp_path} has finished 5 steps or more: nothing to train" in caplog.text
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 6
     with pytest.raises(ValueError, match=r"model\.n_feats is 8 there and 4 here"):
-        claim_workdir(tmp_path, {"model": {"n_feats": 4}, "train": {"steps": 6}})
+        claim_workdir(tmp_path, {"model": {"n_feats": 4}, "train": {"steps": 6}}, 6)

@@ -1,5 +1,6 @@
 """A pair of high- and low-resolution images, read on demand from files or records."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sr_jax.data.degradation import downscale, modcrop
-from sr_jax.imaging.files import read_image, to_rgb
+from sr_jax.imaging.files import read_image, read_size, to_rgb
 
 Reader = Callable[[], np.ndarray]
 
@@ -71,15 +72,36 @@ class ImagePair:
         if scale not in self.read_lr:
             return downscale(hr, scale), hr
         lr = self.read_lr[scale]()
-        height, width = hr.shape[0] // scale, hr.shape[1] // scale
+        self._check_sizes(scale, lr.shape[:2], whole.shape[:2])
+        return lr[: hr.shape[0] // scale, : hr.shape[1] // scale], hr
+
+    def check_sizes(self) -> None:
+        """Compares the sizes of the HR and LR files by their heads.
+
+        Raises:
+            ValueError: they do not fit; both files are named. A file that cannot be read raises
+                nothing here.
+        """
+        for scale, reader in self.read_lr.items():
+            if isinstance(reader, ImageFile) and isinstance(self.read_hr, ImageFile):
+                try:
+                    lr, hr = read_size(reader.path), read_size(self.read_hr.path)
+                except ValueError:
+                    continue
+                with contextlib.suppress(ValueError):  # where one of the two is stored turned
+                    self._check_sizes(scale, lr[::-1], hr)
+                    continue
+                self._check_sizes(scale, lr, hr)
+
+    def _check_sizes(self, scale: int, lr: tuple[int, ...], hr: tuple[int, ...]) -> None:
+        height, width = hr[0] // scale, hr[1] // scale
         # imresize of an HR image that was not cropped rounds the size up (DIV2K x8).
-        rounded_up = (-(-whole.shape[0] // scale), -(-whole.shape[1] // scale))
-        if lr.shape[:2] not in ((height, width), rounded_up):
+        rounded_up = (-(-hr[0] // scale), -(-hr[1] // scale))
+        if tuple(lr) not in ((height, width), rounded_up):
             raise ValueError(
-                f"{self.read_lr[scale]} is {lr.shape[1]}x{lr.shape[0]} pixels, expected "
+                f"{self.read_lr[scale]} is {lr[1]}x{lr[0]} pixels, expected "
                 f"{width}x{height}: 1/{scale} of {self.read_hr}"
             )
-        return lr[:height, :width], hr
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sr_jax.inference.available_memory import available_memory, free_ram
+from sr_jax.memory import available_memory, free_ram
 
 
 @pytest.fixture
