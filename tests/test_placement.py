@@ -121,7 +121,7 @@ def test_processes_share_batches_that_devices_cut(tmp_path):
     assert_same_parameters(tmp_path / "device", tmp_path / "host")
 
 
-@pytest.mark.parametrize("installed", ["no", "yes"])
+@pytest.mark.parametrize("installed", ["no", pytest.param("yes", marks=pytest.mark.slow)])
 def test_tensorflow_torch_and_imagecodecs_are_not_imported(installed, tmp_path):
     """Whether they are installed or not. Batches from the host need TensorFlow."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)

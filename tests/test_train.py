@@ -30,7 +30,7 @@ STEPS = 20
 def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "trained"
     arguments = (f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=5")
-    train(workdir, *arguments, "--config.data.placement=host")
+    train(workdir, *arguments, "--config.data.placement=host", "--profile")
     return workdir
 
 
@@ -90,9 +90,8 @@ def filled_with(model, value):
     return jax.tree.map(lambda s: np.full(s.shape, value, s.dtype), shapes)
 
 
-def test_profile_writes_a_trace(tmp_path):
-    train(tmp_path / "run", "--config.train.steps=4", "--profile")
-    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+def test_profile_writes_a_trace(trained):
+    assert list((trained / "profile").rglob("*.xplane.pb"))
 
 
 def test_workdir_of_another_network_is_refused(trained):
@@ -100,15 +99,14 @@ def test_workdir_of_another_network_is_refused(trained):
     assert "holds the training of another network (model.n_feats is 8 there and 4 here)" in error
 
 
-def test_diverging_run_stops_and_keeps_its_checkpoint(tmp_path):
-    workdir = tmp_path / "run"
-    train(workdir, "--config.train.steps=2")
+def test_diverging_run_stops_and_keeps_its_checkpoint(trained, tmp_path):
+    workdir = shutil.copytree(trained, tmp_path / "run")
     before = parameters(workdir)
     huge = ("--config.train.steps=50", "--config.optimizer.learning_rate=1e30")
     error = Run(workdir, *huge).error()
     assert error.startswith("error: step ")
-    assert f"the last good checkpoint is step 2 in {workdir}" in error
-    assert steps(workdir) == [2]
+    assert f"the last good checkpoint is step 20 in {workdir}" in error
+    assert steps(workdir) == [15, 20]
     after = parameters(workdir)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
