@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # A file may claim anything, and what it claims is computed with.
 _LARGEST = 2**16
-_POSITIVE = ("rgb_range", "bn_epsilon", "res_scale")
+_POSITIVE = ("rgb_range", "bn_epsilon", "res_scale")  # divisors, and a factor that 0 would end
 
 
 def check(network: "type[Network]", values: dict[str, Any]) -> dict[str, Any]:
