@@ -103,7 +103,8 @@ def upscale(
         bool,
         typer.Option(
             help="Pad sides shorter than a tile to multiples of 32: fewer compilations for images "
-            "of many sizes, slightly other pixels near their right and lower border."
+            "of many sizes. RCAN, SAN and CSNLN give slightly other pixels near their right and "
+            "lower border, the other networks the same."
         ),
     ] = False,
     shard_image: Annotated[
@@ -153,8 +154,8 @@ def upscale(
     from rich.console import Console
 
     from sr_jax.imaging.files import read_picture, write_image
-    from sr_jax.inference.layout import plan, share_tile
-    from sr_jax.inference.settings import Settings
+    from sr_jax.inference.layout import plan, share_programs
+    from sr_jax.inference.settings import STEP, Settings
     from sr_jax.inference.upscaler import network_factor, upscale_image
 
     settings = Settings(
@@ -163,7 +164,7 @@ def upscale(
         ensemble=ensemble,
         dtype=str(dtype),
         batch=batch,
-        bucket=bucket,
+        bucket=STEP if bucket else 1,
         shard=shard_image,
     )
     keep_compilations()
@@ -200,11 +201,15 @@ def upscale(
     for failure in failures:
         report_failure(console, failure)
     done, start = 0, time.perf_counter()
-    alone, settings = settings, share_tile(network, variables, _sizes(targets), factor, settings)
+    alone, settings = (
+        settings,
+        share_programs(network, variables, _sizes(targets), factor, settings),
+    )
     if settings != alone:
+        tiles = f"tiles of {settings.tile} pixels, " if settings.tile != "auto" else ""
         print(
-            f"tiles of {settings.tile} x {settings.tile} pixels, which images of many sizes share, "
-            "so that few programs are compiled; --tile none runs every image whole"
+            f"images of many sizes share programs: {tiles}sides padded to multiples of "
+            f"{settings.bucket}, with the same result; --tile none compiles one for every size"
         )
     with image_progress(console) as progress:
         for path, target in progress.track(targets.items(), description="upscaling"):

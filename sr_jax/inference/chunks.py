@@ -3,17 +3,21 @@
 experiments/throughput/NOTES.md has what that was measured to win.
 """
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sr_jax.inference.canvas import Canvases, band
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.ops.target import platform
 
-Step = Callable[[Variables, jax.Array], jax.Array]
+# The images are an array (N, H, W, C) or `Canvases`.
+Step = Callable[[Variables, Any], jax.Array]
 
 # The number of bands is fixed, not their height: memory is then in proportion to the pixels, as
 # `cost` assumes. In an image of fewer rows the halo would be too large a part of a band.
@@ -24,10 +28,11 @@ _LEAST_ROWS = 192
 def chunk_batch(step: Step) -> Step:
     """A forward pass that takes the images of a batch one after the other on a CPU."""
 
-    def run(variables: Variables, images: jax.Array) -> jax.Array:
-        if platform() != "cpu" or len(images) == 1:
+    def run(variables: Variables, images: Any) -> jax.Array:
+        if platform() != "cpu" or len(jax.tree.leaves(images)[0]) == 1:
             return step(variables, images)
-        return lax.map(lambda image: step(variables, image[None])[0], images)
+        alone = functools.partial(jax.tree.map, lambda x: x[None])
+        return lax.map(lambda image: step(variables, alone(image))[0], images)
 
     return run
 
@@ -42,20 +47,26 @@ def chunk_rows(step: Step, model: Network) -> Step:
     if halo is None or 16 * halo > _LEAST_ROWS or not model.takes_interpolated:
         return step
 
-    def run(variables: Variables, images: jax.Array) -> jax.Array:
-        height = images.shape[1]
+    def run(variables: Variables, images: jax.Array | Canvases) -> jax.Array:
+        pixels = images.pixels if isinstance(images, Canvases) else images
+        height = pixels.shape[1]
         if platform() != "cpu" or height < _LEAST_ROWS:
             return step(variables, images)
         rows = -(-height // _BANDS)
 
-        def band(i: jax.Array, result: jax.Array) -> jax.Array:
+        def one_band(i: jax.Array, result: jax.Array) -> jax.Array:
             # The last band, and a halo at the border, move up or down to stay inside the image.
             first = jnp.minimum(i * rows, height - rows)
             top = jnp.clip(first - halo, 0, height - rows - 2 * halo)
-            part = lax.dynamic_slice_in_dim(images, top, rows + 2 * halo, axis=1)
-            part = lax.dynamic_slice_in_dim(step(variables, part), first - top, rows, axis=1)
+            with_halo = rows + 2 * halo
+            seen = (
+                band(images, top, with_halo)
+                if isinstance(images, Canvases)
+                else lax.dynamic_slice_in_dim(images, top, with_halo, axis=1)
+            )
+            part = lax.dynamic_slice_in_dim(step(variables, seen), first - top, rows, axis=1)
             return lax.dynamic_update_slice_in_dim(result, part, first, axis=1)
 
-        return lax.fori_loop(0, _BANDS, band, jnp.zeros_like(images))
+        return lax.fori_loop(0, _BANDS, one_band, jnp.zeros_like(pixels))
 
     return run

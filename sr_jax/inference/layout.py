@@ -17,13 +17,13 @@ from sr_jax.models.network import Network
 FEW_SIZES = 8  # so many compilations are worth the wait
 
 # Least side of a tile that images of many sizes share. It is at least four receptive radii, so
-# that overlaps leave half of it: tiles take up to four times the arithmetic of whole images.
+# that overlaps leave half of it.
 SHARED_TILE = 128
 
-# Multiply-adds of an image that are done three times while its program would be compiled, which
-# takes about 1 s at 50 G a second (EDSR-baseline on 2 cores) and 5 s at 20 T a second.
-CPU_LIGHT = 1.5e10
-ACCELERATOR_LIGHT = 3e13
+# Multiply-adds that are done while a program is compiled: about 1 s at 50 G a second
+# (EDSR-baseline on 2 cores), 5 s at 20 T a second.
+CPU_COMPILATION = 5e10
+ACCELERATOR_COMPILATION = 1e14
 
 
 class Layout(NamedTuple):
@@ -35,6 +35,7 @@ class Layout(NamedTuple):
         overlap: what a tile sees beyond its part, in input pixels.
         ramp: over how many input pixels neighbours fade into each other.
         reason: what the tile's size follows from.
+        canvas: (height, width) of the array in whose corner every tile lies, if it is one.
     """
 
     size: tuple[int, int]
@@ -42,6 +43,7 @@ class Layout(NamedTuple):
     overlap: int
     ramp: int
     reason: str
+    canvas: tuple[int, int] | None = None
 
 
 class Plan(NamedTuple):
@@ -54,7 +56,7 @@ class Plan(NamedTuple):
             several devices share the image, on each of them.
         host_memory: bytes of the arrays around it at most: image, results, rounding. On a CPU both
             come out of the same memory.
-        multiply_adds: of all tiles.
+        multiply_adds: of all tiles, with what buckets add to them.
         reason: what the tile's size follows from.
         devices: how many share the image.
     """
@@ -94,12 +96,13 @@ def plan(
         for length, tile in zip(cut.size, cut.tile, strict=True)
     )
     tiles *= 8 if settings.ensemble else 1
+    size = cut.canvas or cut.tile
     return Plan(
         cut.tile,
         tiles,
-        predict_memory(model, variables, cut.tile, scale, settings),
+        predict_memory(model, variables, size, scale, settings),
         host_memory(model, height, width, scale, settings),
-        tiles * multiply_adds(model, *cut.tile, scale),
+        tiles * multiply_adds(model, *size, scale),
         cut.reason,
         count_devices(settings),
     )
@@ -127,26 +130,29 @@ def layout(
             of a network that looks at the whole image.
     """
     whole = _extended(model, size, None, settings)
+    canvas = _canvas(model, whole, None, settings)
     devices = count_devices(settings)
     if devices > 1 or settings.tile is None:
         over = f"over {devices} devices" if devices > 1 else "at once"
-        check_tile(model, whole, scale, settings)
-        return Layout(whole, whole, 0, 0, f"the whole image {over}")
+        check_tile(model, canvas or whole, scale, settings)
+        return Layout(whole, whole, 0, 0, f"the whole image {over}", canvas)
     if settings.tile == "auto":
         side, pixels, reason = largest_tile(model, variables, scale, settings)
         if math.prod(whole) <= pixels:
-            return Layout(whole, whole, 0, 0, f"the whole image; {reason}")
+            canvas = canvas if canvas and math.prod(canvas) <= pixels else None
+            return Layout(whole, whole, 0, 0, f"the whole image; {reason}", canvas)
     else:
         side, reason = int(settings.tile), f"a square of {settings.tile} for every image"
     # Rounded down to what the network takes.
     side = max(valid_side(model, 1), side - side % model.size_divisor)
     height, width = _extended(model, size, side, settings)
     tile = min(side, height), min(side, width)
-    check_tile(model, tile, scale, settings)
-    return Layout((height, width), tile, *_overlap(model, side, settings), reason)
+    canvas = _canvas(model, tile, side, settings)
+    check_tile(model, canvas or tile, scale, settings)
+    return Layout((height, width), tile, *_overlap(model, side, settings), reason, canvas)
 
 
-def share_tile(
+def share_programs(
     model: Network,
     variables: Variables,
     sizes: Iterable[tuple[int, int]],
@@ -155,12 +161,9 @@ def share_tile(
 ) -> Settings:
     """Settings with which images of many sizes take few programs and give the same results.
 
-    Every size of image is compiled by itself; tiles of one size are compiled once. A shorter side
-    runs at its own length. Tiles with an exact overlap are taken in place of 'auto' where
-
-    - there are more than `FEW_SIZES` sizes;
-    - the network is of convolutions alone, so that such tiles equal the whole image;
-    - the mean image is so little arithmetic that to compile a program for it takes longer.
+    Every size is compiled by itself. If there are more than `FEW_SIZES`, and the network is one
+    with `pads_in_conv`, then larger buckets in place of 1, and tiles with an exact overlap in place
+    of 'auto', are taken where compilations and arithmetic together take least.
 
     Args:
         model: the network.
@@ -170,27 +173,41 @@ def share_tile(
         settings: how the images would go through the network one by one.
 
     Returns:
-        The settings with another tile and overlap, or as they were given.
+        The settings with another tile, overlap and bucket, or as they were given.
 
     Raises:
         ValueError: not enough memory for any tile.
     """
     radius = model.receptive_radius
     by_image = settings.tile != "auto" or settings.shard or isinstance(settings.overlap, int)
-    if by_image or radius is None:
+    if by_image or radius is None or not model.pads_in_conv:
         return settings
-    inputs = [input_size(model, *size, scale) for size in sizes]
-    different = {tuple(sorted(_extended(model, size, None, settings))) for size in inputs}
-    if len(different) <= FEW_SIZES:
+    inputs = [_extended(model, input_size(model, *size, scale), None, settings) for size in sizes]
+    if len({tuple(sorted(size)) for size in inputs}) <= FEW_SIZES:
         return settings
-    side = max(SHARED_TILE, _next_step(4 * radius))
-    pixels = sum(map(math.prod, inputs)) / len(inputs) * (8 if settings.ensemble else 1)
-    light = CPU_LIGHT if jax.default_backend() == "cpu" else ACCELERATOR_LIGHT
-    if multiply_adds(model, side, side, scale) * pixels / side**2 > light:
-        return settings
-    if largest_tile(model, variables, scale, settings)[0] < side:
-        return settings
-    return dataclasses.replace(settings, tile=side, overlap="exact")
+    side = max(SHARED_TILE, _bucket(4 * radius, STEP, None))
+    choices = [settings]
+    choices += [dataclasses.replace(settings, bucket=step) for step in (STEP, 2 * STEP)]
+    if side <= largest_tile(model, variables, scale, settings)[0]:
+        tiles = dataclasses.replace(settings, tile=side, overlap="exact")
+        choices += [dataclasses.replace(tiles, bucket=step) for step in (STEP, 2 * STEP, side)]
+    per_pixel = multiply_adds(model, side, side, scale) / side**2
+    on_cpu = jax.default_backend() == "cpu"
+
+    def work(choice: Settings) -> float:
+        tile = None if choice.tile == "auto" else side
+        pixels, shapes = 0, set()
+        for size in inputs:
+            cut = [min(length, tile or length) for length in size]
+            height, width = _canvas(model, (cut[0], cut[1]), tile, choice) or cut
+            tiles = math.prod(len(tile_starts(length, tile or length, radius)) for length in size)
+            pixels += tiles * height * width
+            shapes.add((min(height, width), max(height, width)))
+        passes = 8 if settings.ensemble else 1
+        compilation = CPU_COMPILATION if on_cpu else ACCELERATOR_COMPILATION
+        return passes * pixels * per_pixel + len(shapes) * compilation
+
+    return min((choice for choice in choices if choice.bucket >= settings.bucket), key=work)
 
 
 def _overlap(model: Network, side: int, settings: Settings) -> tuple[int, int]:
@@ -215,14 +232,26 @@ def _extended(
     model: Network, size: tuple[int, int], tile: int | None, settings: Settings
 ) -> tuple[int, int]:
     """The size of an image as it goes through the network in tiles (None: whole)."""
-
-    def side(length: int) -> int:
-        if settings.bucket and (tile is None or length < tile):
-            length = _next_step(length) if tile is None else min(_next_step(length), tile)
-        return valid_side(model, length)
-
-    return side(size[0]), side(size[1])
+    bucket = 1 if _pads_canvas(model, settings) else settings.bucket
+    height, width = (valid_side(model, _bucket(length, bucket, tile)) for length in size)
+    return height, width
 
 
-def _next_step(length: int) -> int:
-    return length + -length % STEP
+def _canvas(
+    model: Network, size: tuple[int, int], tile: int | None, settings: Settings
+) -> tuple[int, int] | None:
+    """The size of the array that a tile, or a whole image (tile None), lies in the corner of."""
+    if not _pads_canvas(model, settings):
+        return None
+    height, width = (valid_side(model, _bucket(length, settings.bucket, tile)) for length in size)
+    return height, width
+
+
+def _pads_canvas(model: Network, settings: Settings) -> bool:
+    return model.pads_in_conv and settings.bucket > 1 and count_devices(settings) == 1
+
+
+def _bucket(length: int, bucket: int, tile: int | None) -> int:
+    """A length up to a multiple of the bucket, unless it fills a tile."""
+    longer = length + -length % bucket
+    return longer if tile is None else max(length, min(longer, tile))

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sr_jax.inference.chunks import chunk_batch, chunk_rows
+from sr_jax.inference.canvas import Canvases, on_canvas
+from sr_jax.inference.chunks import Step, chunk_batch, chunk_rows
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.sharded import RowSharded
 from sr_jax.models import Variables, forward
@@ -50,7 +51,7 @@ def count_devices(settings: Settings) -> int:
     return len(jax.local_devices()) if settings.shard else 1
 
 
-def jitted(model: Network, scale: int, dtype: str, devices: int) -> Any:
+def jitted(model: Network, scale: int, dtype: str, devices: int, *, canvas: bool = False) -> Any:
     """The forward pass as a new jitted function.
 
     Args:
@@ -58,11 +59,20 @@ def jitted(model: Network, scale: int, dtype: str, devices: int) -> Any:
         scale: see `sr_jax.models.forward`.
         dtype: of the computation; call, lower and compile within `precision(dtype)`.
         devices: that share every image by its rows (see `RowSharded`).
+        canvas: whether images fill a part of their array; on one device.
 
     Returns:
-        (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`.
+        (variables, (N, H, W, C)) -> (N, f * H, f * W, C), both arrays of `result_dtype`; with
+        `canvas` it takes `Canvases` in place of the array.
     """
     model = model.for_inference()
+
+    def canvas_step(variables: Variables, images: Canvases) -> jax.Array:
+        images = images._replace(pixels=images.pixels.astype(jnp.dtype(dtype)))
+        return on_canvas(model, variables, images, scale=scale).astype(result_dtype(dtype))
+
+    if canvas:
+        return _chunked(canvas_step, model)
 
     def step(variables: Variables, images: jax.Array) -> jax.Array:
         result = forward(model, variables, images.astype(jnp.dtype(dtype)), scale=scale)
@@ -70,14 +80,25 @@ def jitted(model: Network, scale: int, dtype: str, devices: int) -> Any:
 
     if devices > 1:
         return RowSharded(step, output_factor(model, scale), devices)
+    return _chunked(step, model)
+
+
+def _chunked(step: Step, model: Network) -> Any:
     return jax.jit(chunk_batch(chunk_rows(step, model)), compiler_options=compiler_options())
 
 
 @functools.lru_cache(maxsize=MOST_PROGRAMS)
-def compiled(model: Network, scale: int, dtype: str, devices: int, shape: tuple[int, ...]) -> Any:
+def compiled(
+    model: Network,
+    scale: int,
+    dtype: str,
+    devices: int,
+    shape: tuple[int, ...],
+    canvas: bool = False,
+) -> Any:
     """`jitted` for images (N, H, W, C) of one shape, which compiles when it is first called.
 
     The last `MOST_PROGRAMS` are kept. One that is dropped frees its memory, as a function that was
     jitted for all shapes would not.
     """
-    return jitted(model, scale, dtype, devices)
+    return jitted(model, scale, dtype, devices, canvas=canvas)

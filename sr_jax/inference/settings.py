@@ -3,7 +3,7 @@
 import dataclasses
 
 DTYPES = ("float32", "bfloat16", "float64")
-STEP = 32  # sides of automatic tiles and of buckets are multiples of it
+STEP = 32  # sides of automatic tiles are multiples of it, and of buckets in the commands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Settings:
         ensemble: the mean over the eight symmetries of the square ("+" in tables).
         dtype: of the computation, 'float32', 'bfloat16' or 'float64'.
         batch: tiles (with `ensemble`, of several symmetries) that a call of the network takes.
-        bucket: sides shorter than a tile (all sides without tiles) are extended to a multiple of
-            32 by repeating the edge, and the result is cropped: fewer compilations in a folder of
-            many sizes, and other values near the lower and right border.
+        bucket: sides shorter than a tile (all sides without tiles) are extended to multiples of it,
+            and the result is cropped: fewer compilations in a folder of many sizes. Of a network
+            with `pads_in_conv`, on one device, the result is the same. Others see the edge
+            repeated: other values near the lower and right border. 1 extends nothing.
         shard: every image goes whole, its rows split over all devices of this process, of which
             each needs a part of the memory; the result is that of one device. With a single
             device it changes nothing.
@@ -36,7 +37,7 @@ class Settings:
     ensemble: bool = False
     dtype: str = "float32"
     batch: int = 1
-    bucket: bool = False
+    bucket: int = 1
     shard: bool = False
 
     def __post_init__(self) -> None:
@@ -56,5 +57,6 @@ class Settings:
             raise ValueError(f"overlap is {self.overlap}, expected 0 pixels or more")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype is {self.dtype!r}; known are {', '.join(DTYPES)}")
-        if self.batch < 1:
-            raise ValueError(f"batch is {self.batch}, expected at least 1")
+        for name, value in (("batch", self.batch), ("bucket", self.bucket)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")

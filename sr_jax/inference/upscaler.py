@@ -9,6 +9,7 @@ import numpy as np
 from sr_jax.imaging.color import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from sr_jax.imaging.files import from_float, to_float, to_rgb
 from sr_jax.imaging.resize import imresize
+from sr_jax.inference.canvas import paste
 from sr_jax.inference.cost import fits_whole
 from sr_jax.inference.ensemble import symmetries
 from sr_jax.inference.layout import layout
@@ -128,8 +129,14 @@ def run_network(
     devices = count_devices(settings)
 
     def function(batch: np.ndarray) -> np.ndarray:
-        program = compiled(model, scale, settings.dtype, devices, batch.shape)
-        return np.asarray(program(variables, batch))
+        if cut.canvas is None:
+            program = compiled(model, scale, settings.dtype, devices, batch.shape)
+            return np.asarray(program(variables, batch))
+        upright = batch.shape[1:3] == cut.tile
+        canvases = paste(batch, cut.canvas if upright else cut.canvas[::-1])
+        shape = canvases.pixels.shape
+        program = compiled(model, scale, settings.dtype, devices, shape, canvas=True)
+        return np.asarray(program(variables, canvases))
 
     with precision(settings.dtype):
         run(function, tiles, settings.batch)

@@ -1,6 +1,8 @@
 """EDSR: Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921)."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
@@ -36,6 +38,8 @@ class EDSR(Network):
     res_scale: float = 0.1
     rgb_range: float = 255.0
     n_colors: int = 3
+
+    pads_in_conv: ClassVar[bool] = True
 
     @property
     def receptive_radius(self) -> int:

@@ -1,6 +1,8 @@
 """MDSR: Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution" (CVPR Workshops 2017, arXiv 1707.02921), section 3.3."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
@@ -35,6 +37,8 @@ class MDSR(Network):
     n_feats: int = 64
     rgb_range: float = 255.0
     n_colors: int = 3
+
+    pads_in_conv: ClassVar[bool] = True
 
     @property
     def receptive_radius(self) -> int:

@@ -27,9 +27,12 @@ class Network(nn.Module):
         takes_interpolated: whether it takes an image that is interpolated to the output size.
         scales: those of a network that takes the scale in each call; empty for all others.
         upscales: whether it makes images at all; False for what only helps to train.
+        pads_in_conv: whether `layers.Conv` with padding 'zeros' or 'replicate' is all that looks
+            beyond a pixel, so that images of many sizes can share a program.
     """
 
     takes_interpolated: ClassVar[bool] = False
+    pads_in_conv: ClassVar[bool] = False
     upscales: ClassVar[bool] = True
 
     if TYPE_CHECKING:  # without annotations they are no fields, which a subclass makes of them

@@ -2,6 +2,7 @@
 Super-Resolution Using a Generative Adversarial Network" (CVPR 2017, arXiv 1609.04802)."""
 
 import functools
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -88,6 +89,8 @@ class SRResNet(Network):
     conv_bias: bool = False
     output: str = "linear"
     bn_epsilon: float = 1e-5
+
+    pads_in_conv: ClassVar[bool] = True
 
     @property
     def receptive_radius(self) -> int:

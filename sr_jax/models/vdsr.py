@@ -36,6 +36,7 @@ class VDSR(Network):
     scale: int | None = None
 
     takes_interpolated: ClassVar[bool] = True
+    pads_in_conv: ClassVar[bool] = True
 
     @property
     def receptive_radius(self) -> int:

@@ -12,6 +12,8 @@ import pytest
 
 from sr_jax.inference.chunks import chunk_batch, chunk_rows
 from sr_jax.inference.program import jitted
+from sr_jax.inference.settings import Settings
+from sr_jax.inference.upscaler import run_network
 from sr_jax.models import create_model, forward
 from sr_jax.ops.target import Target, traced_for
 
@@ -51,6 +53,17 @@ def test_an_image_chunk_rows_is_the_image(network, padding, height, rows):
     result = jax.jit(chunk_rows(step, model))(variables, images)
     assert set(heights) == {rows}
     assert relative_error(result, np.asarray(forward(model, variables, images))) < TOLERANCE
+
+
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+@pytest.mark.parametrize("height", [130, 160])
+def test_bands_of_an_array_that_an_image_does_not_fill(network, padding, height):
+    """The image ends in the third band of four, and in the fourth."""
+    model, variables = network("srcnn_915", padding=padding)
+    image = np.random.default_rng(0).random((height, 20, 1), np.float32)
+    expected = run_network(model, variables, image, 1)
+    result = run_network(model, variables, image, 1, Settings(bucket=200))
+    assert relative_error(result, expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["vdsr", "edsr", "rcan"])

@@ -1,6 +1,5 @@
 """How images are cut, and that a plan is what upscaling does."""
 
-import dataclasses
 import os
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from sr_jax.inference import cost
 from sr_jax.inference.cost import predict_memory
-from sr_jax.inference.layout import layout, plan, share_tile
+from sr_jax.inference.layout import layout, plan, share_programs
 from sr_jax.inference.program import compiled
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import run_network
@@ -59,6 +58,7 @@ def test_auto_is_what_upscaling_does(network, photo, memory, monkeypatch):
 
 
 AUTO = Settings(tile="auto")
+SMALL = [(20 + 15 * n, 150 - 13 * n) for n in range(9)]
 NINE = [(700 - n, 300 + n) for n in range(9)]
 
 
@@ -70,11 +70,20 @@ NINE = [(700 - n, 300 + n) for n in range(9)]
         ("srcnn_915", {"kernel_sizes": (51, 1, 31), "n_feats": (1, 1)}, 160),  # a radius of 40
     ],
 )
-def test_images_of_many_sizes_share_a_tile(network, memory, name, fields, side):
+def test_small_images_of_many_sizes_share_one_program(network, memory, name, fields, side):
     model, variables = network(name, **fields)
     memory(2**40)
-    shared = share_tile(model, variables, NINE, 2, AUTO)
-    assert (shared.tile, shared.overlap) == (side, "exact")
+    shared = share_programs(model, variables, SMALL, 2, AUTO)
+    assert (shared.tile, shared.overlap, shared.bucket) == (side, "exact", side)
+
+
+def test_programs_are_weighed_against_arithmetic(network, memory):
+    """The more images of a size and the heavier the network, the smaller the buckets."""
+    memory(2**40)
+    light, heavy = network("edsr_baseline", n_resblocks=1), network("edsr", n_resblocks=8)
+    for times, bucket in ((1, 128), (10, 64), (40, 1)):
+        assert share_programs(*light, times * SMALL, 2, AUTO).bucket == bucket
+    assert share_programs(*heavy, SMALL, 2, AUTO) == AUTO
 
 
 def test_sizes_are_counted_as_they_are_compiled(network, memory):
@@ -82,28 +91,25 @@ def test_sizes_are_counted_as_they_are_compiled(network, memory):
     memory(2**40)
 
     def share(sizes, settings=AUTO):
-        return share_tile(model, variables, sizes, 2, settings)
+        return share_programs(model, variables, sizes, 2, settings)
 
     assert share([]) == AUTO
     assert share(NINE[:8]) == AUTO
     # Not images: upright and lying are one in the files' headers.
     assert share([*NINE[:8], *NINE[:8], (300, 700)]) == AUTO
-    # In multiples of 32 these are (704 or 672) x (320 or 352).
-    bucket = dataclasses.replace(AUTO, bucket=True)
-    assert share(NINE, bucket) == bucket
+    assert share(NINE) != AUTO
 
 
-def test_what_is_asked_for_and_what_is_slow_stays(network, memory):
-    """Tiles that would change a result, take longer than compilations, or do not fit."""
+def test_what_is_asked_for_and_what_cannot_share_stays(network, memory):
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
     memory(2**40)
     for asked in (Settings(), Settings(tile=64), Settings(tile="auto", overlap=2)):
-        assert share_tile(model, variables, NINE, 2, asked) == asked
+        assert share_programs(model, variables, NINE, 2, asked) == asked
     rcan = network("rcan", n_resgroups=1, n_resblocks=1, n_feats=8, reduction=2)
-    assert share_tile(*rcan, NINE, 2, AUTO) == AUTO
-    assert share_tile(*network("edsr_baseline", n_resblocks=1), NINE, 2, AUTO) == AUTO
+    assert share_programs(*rcan, NINE, 2, AUTO) == AUTO
+    # No tile of 128 where the memory does not take it.
     memory(predict_memory(model, variables, (127, 127), 2))
-    assert share_tile(model, variables, NINE, 2, AUTO) == AUTO
+    assert share_programs(model, variables, NINE, 2, AUTO).tile == "auto"
 
 
 def test_tiles_and_multiply_adds_of_a_plan(network):
@@ -129,7 +135,7 @@ def test_sizes_that_a_network_cannot_take(network):
     csnln, variables = network("csnln", scale=3, n_feats=4, depth=1)
     cut = layout(csnln, variables, (20, 50), 3, Settings(tile=32))
     assert (cut.size, cut.tile) == ((21, 51), (21, 30))
-    bucket = layout(csnln, variables, (40, 50), 3, Settings(bucket=True))
+    bucket = layout(csnln, variables, (40, 50), 3, Settings(bucket=32))
     assert bucket.size == (66, 66)
     san, variables = network("san", n_resgroups=1, n_resblocks=1, n_feats=8, reduction=2)
     assert layout(san, variables, (1, 50), 2, Settings(tile=2)).tile == (4, 4)

@@ -1,5 +1,6 @@
 """Tiles: their geometry, what they change, and how often a program is compiled."""
 
+import dataclasses
 import gc
 import itertools
 
@@ -191,8 +192,8 @@ def test_programs_are_few(network, photo):
     assert programs([(16, 30), (16, 20)], Settings(tile=16, batch=4)) == 1  # 3 and 2 tiles
     # Sides from 65 to 90 of tiles of 200 all become 96; without buckets every size is another.
     short = [(65, 90), (70, 66), (90, 85)]
-    assert programs(short, Settings(tile=200, bucket=True)) == 1
-    assert programs(short, Settings(bucket=True)) == 0
+    assert programs(short, Settings(tile=200, bucket=32)) == 1
+    assert programs(short, Settings(bucket=32)) == 0
     assert programs(short[:2], Settings()) == 2
 
 
@@ -218,12 +219,30 @@ def test_batches_change_nothing(network, photo):
     assert relative(four, one) < 1e-5
 
 
-def test_buckets_extend_by_the_edge_and_crop(network, photo):
-    model, variables = network("edsr_baseline", n_resblocks=1, n_feats=4)
+@pytest.mark.parametrize(
+    ("name", "hyperparameters", "scale"),
+    [*LOCAL, *(("srcnn_915", {"padding": padding}, 2) for padding in ("replicate", "valid"))],
+)
+def test_buckets_of_convolutions_change_nothing(network, photo, name, hyperparameters, scale):
+    """The border is where the image ends, not its array. Float64: another order of the sums."""
+    model, variables = network(name, **hyperparameters)
+    image = photo(5, 37, model.n_colors)
+    ensemble = name == "edsr_baseline"  # transposed tiles on transposed arrays
+    whole = Settings(dtype="float64", ensemble=ensemble)
+    expected = run_network(model, variables, image, scale, whole)
+    radius = model.receptive_radius
+    for tile in (None, 2 * radius + 8):
+        overlap = "exact" if tile else None
+        bucket = dataclasses.replace(whole, bucket=16, batch=2, tile=tile, overlap=overlap)
+        assert relative(run_network(model, variables, image, scale, bucket), expected) < 1e-12
+
+
+def test_buckets_of_other_networks_extend_by_the_edge_and_crop(network, photo):
+    model, variables = network("rcan", n_resgroups=1, n_resblocks=1, n_feats=4, reduction=2)
     image = photo(20, 30, 3)
     padded = np.pad(image, ((0, 12), (0, 2), (0, 0)), mode="edge")
     expected = run_network(model, variables, padded, 2)[:40, :60]
-    bucket = run_network(model, variables, image, 2, Settings(bucket=True))
+    bucket = run_network(model, variables, image, 2, Settings(bucket=32))
     np.testing.assert_array_equal(bucket, expected)
 
 
