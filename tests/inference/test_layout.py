@@ -80,10 +80,10 @@ def test_small_images_of_many_sizes_share_one_program(network, memory, name, fie
 def test_programs_are_weighed_against_arithmetic(network, memory):
     """The more images of a size and the heavier the network, the smaller the buckets."""
     memory(2**40)
-    light, heavy = network("edsr_baseline", n_resblocks=1), network("edsr", n_resblocks=8)
+    light, heavy = network("edsr_baseline", n_resblocks=1), network("edsr", n_resblocks=16)
     for times, bucket in ((1, 128), (40, 64), (400, 1)):
         assert share_programs(*light, times * SMALL, 2, AUTO).bucket == bucket
-    assert share_programs(*heavy, SMALL, 2, AUTO) == AUTO
+    assert share_programs(*heavy, 10 * SMALL, 2, AUTO) == AUTO
 
 
 def test_sizes_are_counted_as_they_are_compiled(network, memory):
