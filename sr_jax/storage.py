@@ -6,9 +6,17 @@ import uuid
 from pathlib import Path
 
 
-def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is an address such as gs://bucket/name, which is no file of this machine."""
-    return re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE) is not None
+def check_local(name: str, path: str | os.PathLike[str]) -> None:
+    """Raises ValueError for an address such as gs://bucket/run, which is no path of this machine.
+
+    Args:
+        name: of the option or argument that has it.
+        path: a file or folder.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE):
+        raise ValueError(
+            f"{name} {path} is no path of this machine: mount the bucket and name its folder"
+        )
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -10,7 +10,7 @@ import typer
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.journal import Journal, stamp
 from sr_jax.commands.model import Allow, Step, open_model
-from sr_jax.storage import is_remote
+from sr_jax.storage import check_local
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,9 +99,10 @@ def evaluate(
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_scale
 
-    for path in (output, save_images, comparison):
-        if path and is_remote(path):
-            raise ValueError(f"{path} is no place on this machine: mount the bucket")
+    named = {"--output": output, "--save-images": save_images, "--comparison": comparison}
+    for option, path in named.items():
+        if path:
+            check_local(option, path)
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),

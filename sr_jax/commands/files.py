@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sr_jax.storage import is_remote
+from sr_jax.storage import check_local
 
 _LONGEST_NAME = 255  # bytes, of most file systems
 
@@ -98,8 +98,7 @@ def name_outputs(
             raise ValueError(f"--suffix is for folders, but --output {output} names one image")
         files, kind = dict.fromkeys(files, Path(output.name)), output.suffix
         output = output.parent
-    if is_remote(output):
-        raise ValueError(f"--output {output} is no folder of this machine: mount the bucket")
+    check_local("--output", output)
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file, expected a folder")
     if os.sep in suffix:

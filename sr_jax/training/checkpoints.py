@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from sr_jax.cluster import all_agree
-from sr_jax.storage import is_remote, write_bytes
+from sr_jax.storage import check_local, write_bytes
 from sr_jax.training.state import State
 
 # The parts of a checkpoint: the state, and a checksum of each of its arrays.
@@ -290,12 +290,9 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], steps: int) -> IO[st
 
     Raises:
         ValueError: the workdir belongs to another network, and the fields that differ are listed;
-            another training is at work there; or it is no folder of this machine.
+            another training is at work there; or it is no path of this machine.
     """
-    if is_remote(workdir):
-        raise ValueError(
-            f"workdir {workdir} is no folder of this machine: mount the bucket and name its folder"
-        )
+    check_local("workdir", workdir)
     lock = _lock(workdir) if jax.process_index() == 0 else None
     path = workdir / "config.json"
     model = dict(config.get("model", {}))

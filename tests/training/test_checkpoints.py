@@ -228,7 +228,7 @@ def test_a_workdir_is_one_trainings(tmp_path):
     ):
         claim_workdir(tmp_path, config, 4)
     claim_workdir(tmp_path, config, 4).close()
-    with pytest.raises(ValueError, match="gs:/bucket/run is no folder of this machine"):
+    with pytest.raises(ValueError, match="gs:/bucket/run is no path of this machine"):
         claim_workdir(Path("gs://bucket/run"), config, 4)
 
 
