@@ -33,7 +33,12 @@ from sr_jax.models.network import Network
 from sr_jax.recipe import Recipe
 from sr_jax.storage import write_bytes
 from sr_jax.training.adversarial import make_adversarial_step
-from sr_jax.training.checkpoints import Checkpoints, claim_workdir, has_checkpoints
+from sr_jax.training.checkpoints import (
+    Checkpoints,
+    check_claimed,
+    claim_workdir,
+    has_checkpoints,
+)
 from sr_jax.training.clock import Clock
 from sr_jax.training.events import EventWriter
 from sr_jax.training.start import read_start
@@ -145,6 +150,8 @@ def _train(
             interrupted = signals.reached(done)
             due = functools.partial(_due, done, stop if not interrupted else done)
             if due(recipe.log_every, recipe.eval_every, recipe.checkpoint_every):
+                if first:
+                    check_claimed(workdir)
                 logged = average_finite(pending, done, checkpoints, workdir)
                 logged |= clock.rates(len(pending), sampler.batch_size)
                 pending.clear()

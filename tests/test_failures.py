@@ -48,6 +48,23 @@ def test_full_disk_is_told_and_mended(small_disk):
     assert steps(workdir)[-1] == 60
 
 
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_named(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    workdir = small_disk / "run"
+    error = Run(workdir, "--config.train.steps=2", log=small_disk.with_name("log")).error()
+    assert error == f"error: {workdir}: Read-only file system"
+
+
+@pytest.mark.slow
+def test_a_workdir_that_is_removed_stops_its_training(tmp_path):
+    run = Run(tmp_path / "run", "--config.train.steps=100000", "--config.train.checkpoint_every=50")
+    run.wait_for(lambda: steps(run.workdir))
+    run.workdir.rename(tmp_path / "gone")
+    assert run.error() == f"error: {run.workdir} was removed while its training ran: stopped"
+    assert not (run.workdir / "weights.safetensors").exists()
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the photographs of the tests, to be spoiled."""

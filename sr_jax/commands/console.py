@@ -32,7 +32,10 @@ def run(program: Callable[[], object]) -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         if _TRACES:
             raise
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        sys.exit(f"error: {' '.join(text.split())}")
 
 
 def check_devices() -> None:

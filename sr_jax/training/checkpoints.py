@@ -328,6 +328,15 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], steps: int) -> IO[st
     return lock
 
 
+def check_claimed(workdir: Path) -> None:
+    """Raises FileNotFoundError where a claimed workdir was removed since, as WORKDIR/config.json.
+
+    Else what is written next would make a folder that no training can go on from.
+    """
+    if not (workdir / "config.json").exists():
+        raise FileNotFoundError(f"{workdir} was removed while its training ran: stopped")
+
+
 def _is_finished(workdir: Path, steps: int) -> bool:
     done = _steps(workdir / "checkpoints")
     return bool(done) and done[-1] >= steps and (workdir / "weights.safetensors").exists()
