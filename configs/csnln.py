@@ -14,22 +14,22 @@ from scratch. Attention is over the whole patch or image: a training step takes 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(2, 3, 4))
+    chosen = configuration.parse_arguments(arguments, scales=(2, 3, 4))
     scale = chosen.scale or 2
-    config = common.get_defaults()
-    config.model = common.model_fields("csnln", scale=scale)
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields("csnln", scale=scale)
     config.data.scales = (scale,)
     config.train.steps = 1_000_000
     config.optimizer.decay_at = (200_000,)
     config.loss.scale = 1.0
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
         small = 24 if scale == 2 else 12  # attention grows with the fourth power of the side
-        common.cut_down(config, steps=100, lr_patch_size=small, depth=1, n_feats=8)
+        configuration.cut_down(config, steps=100, lr_patch_size=small, depth=1, n_feats=8)
         config.train.eval_every = config.train.steps  # a whole image takes as long as all steps
     return config.lock()

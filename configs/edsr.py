@@ -15,19 +15,19 @@ Recipe of the paper, section 4.2: DIV2K, LR patches of 48 x 48, batch 16, 8 symm
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("baseline",))
+    chosen = configuration.parse_arguments(arguments, scales=(2, 3, 4), variants=("baseline",))
     scale = chosen.scale or 2
-    config = common.get_defaults()
+    config = configuration.get_defaults()
     name = f"edsr_{chosen.variant}" if chosen.variant else "edsr"
-    config.model = common.model_fields(name, scale=scale)
+    config.model = configuration.model_fields(name, scale=scale)
     config.data.scales = (scale,)
     config.optimizer.decay_every = 200_000
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, n_resblocks=4, n_feats=16)
+        configuration.cut_down(config, n_resblocks=4, n_feats=16)
     return config.lock()

@@ -15,18 +15,20 @@ symmetries, one scale a batch, whose branches alone are updated, L1 on 0..255, A
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, variants=("baseline",))
-    config = common.get_defaults()
-    config.model = common.model_fields(f"mdsr_{chosen.variant}" if chosen.variant else "mdsr")
+    chosen = configuration.parse_arguments(arguments, variants=("baseline",))
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields(
+        f"mdsr_{chosen.variant}" if chosen.variant else "mdsr"
+    )
     config.data.scales = config.model.scales
     config.train.steps = 650_000
     config.optimizer.decay_every = 200_000
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, n_resblocks=2, n_feats=16)
+        configuration.cut_down(config, n_resblocks=2, n_feats=16)
     return config.lock()

@@ -16,21 +16,21 @@ not known.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(2, 3, 4, 8))
+    chosen = configuration.parse_arguments(arguments, scales=(2, 3, 4, 8))
     scale = chosen.scale or 2
-    config = common.get_defaults()
-    config.model = common.model_fields("san", scale=scale)
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields("san", scale=scale)
     config.data.scales = (scale,)
     config.data.batch_size = 8
     config.train.steps = 1_000_000
     config.optimizer.b2 = 0.99
     config.optimizer.decay_every = 200_000
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4)
+        configuration.cut_down(config, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4)
     return config.lock()

@@ -18,16 +18,18 @@ mean grey.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(2, 3, 4), variants=("915", "935", "955"))
+    chosen = configuration.parse_arguments(
+        arguments, scales=(2, 3, 4), variants=("915", "935", "955")
+    )
     scale = chosen.scale or 2
-    config = common.get_defaults()
+    config = configuration.get_defaults()
     name = f"srcnn_{chosen.variant or '915'}"
-    config.model = common.model_fields(name, scale=scale, padding="valid")
+    config.model = configuration.model_fields(name, scale=scale, padding="valid")
     config.data.source = "folder"
     config.data.scales = (scale,)
     config.data.lr_patch_size = 33
@@ -39,7 +41,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.layer_rates.conv_2 = 0.1
     config.loss.name = "sum_of_squares"
     config.loss.scale = 1.0
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, learning_rate=1e-4, batch_size=32, lr_patch_size=33)
+        configuration.cut_down(config, learning_rate=1e-4, batch_size=32, lr_patch_size=33)
     return config.lock()

@@ -25,7 +25,7 @@ unless loss.vgg names the weights of one.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 from sr_jax.recipe import default_workdir
 
 CONTENT_LOSSES = ("vgg54", "vgg22", "mse")
@@ -33,9 +33,9 @@ CONTENT_LOSSES = ("vgg54", "vgg22", "mse")
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(4,), variants=CONTENT_LOSSES)
-    config = common.get_defaults()
-    config.model = common.model_fields("srgan_generator")
+    chosen = configuration.parse_arguments(arguments, scales=(4,), variants=CONTENT_LOSSES)
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields("srgan_generator")
     config.data.scales = (4,)
     config.data.lr_patch_size = 24
     config.train.steps = 200_000
@@ -44,9 +44,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.name = chosen.variant or ("mse" if chosen.smoke else "vgg54")
     config.loss.scale = 2.0 if config.loss.name == "mse" else 1 / 12.75
     config.adversarial.weight = 1e-3
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(
+        configuration.cut_down(
             config, steps=100, learning_rate=5e-3, lr_patch_size=12, n_resblocks=2, n_feats=16
         )
         config.adversarial.n_feats = 8

@@ -14,22 +14,24 @@ those); patches are drawn in 8 symmetries; the paper's network is x4 alone.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments, scales=(2, 3, 4, 8))
+    chosen = configuration.parse_arguments(arguments, scales=(2, 3, 4, 8))
     scale = chosen.scale or 4
-    config = common.get_defaults()
-    config.model = common.model_fields("srresnet", scale=scale)
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields("srresnet", scale=scale)
     config.data.scales = (scale,)
     config.data.lr_patch_size = 96 // scale
     config.train.steps = 1_000_000
     config.loss.name = "mse"
     config.loss.scale = 2.0
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
         small = 48 // scale
-        common.cut_down(config, learning_rate=5e-3, lr_patch_size=small, n_resblocks=2, n_feats=16)
+        configuration.cut_down(
+            config, learning_rate=5e-3, lr_patch_size=small, n_resblocks=2, n_feats=16
+        )
     return config.lock()

@@ -16,14 +16,14 @@ random in 8 symmetries instead of cut on a grid.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from sr_jax import configuration
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
-    chosen = common.parse_arguments(arguments)
-    config = common.get_defaults()
-    config.model = common.model_fields("vdsr")
+    chosen = configuration.parse_arguments(arguments)
+    config = configuration.get_defaults()
+    config.model = configuration.model_fields("vdsr")
     config.data.source = "folder"
     config.data.scales = (2, 3, 4)
     config.data.lr_patch_size = 41
@@ -38,7 +38,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.clip_bound = 3e-5  # experiments/vdsr_clipping
     config.loss.name = "half_sum_of_squares"
     config.loss.scale = 1.0
-    common.choose_data(config, chosen)
+    configuration.choose_data(config, chosen)
     if chosen.smoke:
-        common.cut_down(config, learning_rate=0.1, lr_patch_size=41, depth=6, n_feats=16)
+        configuration.cut_down(config, learning_rate=0.1, lr_patch_size=41, depth=6, n_feats=16)
     return config.lock()

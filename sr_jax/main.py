@@ -12,7 +12,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+
+try:
+    from ml_collections import ConfigDict, config_flags
+except ModuleNotFoundError:
+    raise SystemExit("error: this needs ml_collections: pip install 'sr-jax[train]'") from None
 
 from sr_jax.commands.console import check_devices, log_to_terminal, run
 
@@ -47,6 +51,11 @@ def main(_: object) -> None:
         train(read_config(config), workdir, profile=PROFILE.value)
         return
     evaluate(config, workdir)
+
+
+def show(_: object) -> None:
+    """Prints the config as YAML."""
+    print(CONFIG.value, end="")
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> None:
@@ -87,7 +96,9 @@ def parse_flags(arguments: list[str]) -> list[str]:
     try:
         return FLAGS(arguments)
     except AttributeError as error:
-        raise ValueError(f"the config has no such field: {error.args[0]}") from error
+        reason = " ".join(str(error.args[0]).strip("'").replace("\\n", " ").split())
+        reason = reason.replace("\\'", "'")
+        raise ValueError(f"the config has no such field: {reason}") from error
     except flags.Error as error:
         reason = str(error)
         if "Traceback" in reason:
@@ -101,8 +112,7 @@ def check_recipe(config: str) -> None:
     if path.is_file():
         return
     folder = path.parent if path.parent.is_dir() and config else Path("configs")
-    known = sorted(found.name for found in folder.glob("*.py") if not found.name.startswith("_"))
-    known = [str(folder / name) for name in known if name != "common.py"]
+    known = [str(found) for found in sorted(folder.glob("[!_]*.py"))]
     there = f"there are {', '.join(known)}" if known else "there is none in configs/"
     asked = f"no recipe {path}" if config else "give --config=FILE[:ARGUMENT,...]"
     raise ValueError(f"{asked}; {there}")

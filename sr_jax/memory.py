@@ -1,9 +1,9 @@
 """How much memory is free for computation: of an accelerator, else of this machine."""
 
-import os
 from pathlib import Path
 
 import jax
+import psutil
 
 
 def available_memory() -> int:
@@ -18,18 +18,12 @@ def available_memory() -> int:
 def free_ram(root: Path = Path("/")) -> int:
     """Bytes of RAM that this process may still take.
 
-    What Linux calls available, or what is left of a control group's limit if that is less. Where
-    the system does not tell, half of the RAM.
+    What the system calls available, or what is left of a control group's limit if that is less.
 
     Args:
         root: where proc and sys are mounted.
     """
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    kilobytes = {name: int(rest.split()[0]) for name, rest in (x.split(":", 1) for x in lines)}
-    return min([kilobytes["MemAvailable"] * 1024, *_left_in_groups(root)])
+    return min([psutil.virtual_memory().available, *_left_in_groups(root)])
 
 
 def _left_in_groups(root: Path) -> list[int]:

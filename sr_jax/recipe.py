@@ -131,8 +131,8 @@ def read_config(config: ConfigDict) -> Recipe:
     """Makes the parts that a config describes; lists the images, and decodes none.
 
     Args:
-        config: see configs/common.py for every field. One that names a network outside this
-            package allows that it is imported.
+        config: see `configuration.get_defaults`. One that names a network outside this package
+            allows that it is imported.
 
     Raises:
         ValueError: an unknown value, parts that do not fit each other, or images that are not

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import common
+from sr_jax import configuration
 from sr_jax.evaluation.perceptual import FEATURE_LOSSES
 from sr_jax.models import check_call, create_model
 from sr_jax.recipe import default_workdir, read_schedule
@@ -247,7 +247,7 @@ EVERY = [*PAPERS, *ARGUMENTS, *SMOKES]
 
 
 def test_every_config_is_tested():
-    files = {path.stem for path in Path(common.__file__).parent.glob("*.py")}
+    files = {path.stem for path in Path(configuration.__file__).parent.glob("*.py")}
     assert files - {"__init__", "common"} == {recipe.partition(":")[0] for recipe in EVERY}
     assert {recipe.partition(":")[0] for recipe in SMOKES} == set(PAPERS)
 
@@ -379,7 +379,7 @@ def test_smoke_of_srgan_starts_from_that_of_srresnet():
 )
 def test_wrong_arguments(text, message):
     with pytest.raises(ValueError, match=message):
-        common.parse_arguments(text, scales=(2, 3), variants=("baseline",))
+        configuration.parse_arguments(text, scales=(2, 3), variants=("baseline",))
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_scales_that_a_recipe_has_not(recipe, known):
 
 
 def test_defaults_leave_room_for_every_field():
-    config = common.get_defaults()
+    config = configuration.get_defaults()
     assert config.train.keep_checkpoints_every == 0
     assert config.loss.vgg is None
     assert config.adversarial.to_dict() == {"weight": 0.0, "n_feats": 64}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from processes import REPOSITORY, SECONDS, parameters, scalars, start, steps, train
 
-from configs.common import get_defaults
+from sr_jax.configuration import get_defaults
 from sr_jax.mesh import global_batch, make_mesh
 from sr_jax.models import create_model
 from sr_jax.ops.devices import BATCH_AXIS

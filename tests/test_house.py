@@ -24,6 +24,7 @@ FLOORS = {
     "interop": {"interop", "weights", "models", *CELLAR},
     "evaluation": {"evaluation", "data", "inference", "training", "weights", "models", *CELLAR},
     "ranges": {"evaluation", "data", "training"},
+    "configuration": {"models"},
     "recipe": {"ranges", "evaluation", "data", "training", "models"},
     "train": {"recipe", "evaluation", "data", "training", "weights", "models", *CELLAR},
 }

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from configs.common import get_defaults
 from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
+from sr_jax.configuration import get_defaults
 from sr_jax.inference.program import jitted
 from sr_jax.models import Variables, create_model, example_images, multiply_adds
 from sr_jax.models.network import Network

@@ -23,18 +23,33 @@ _OURS = re.compile(r"/sr_jax/([^/]*/){0,2}[^/]*$")
 _WRITERS = re.compile(r"/(orbax|tensorstore|asyncio)/")
 
 
+# Packages that not every installation has: name -> extra that brings it.
+_EXTRAS = {
+    "clu": "train",
+    "ml_collections": "train",
+    "tensorboard": "train",
+    "tensorflow": "train",
+    "tensorflow_datasets": "div2k",
+    "requests": "div2k",
+    "matplotlib": "plots",
+}
+
+
 def run(program: Callable[[], object]) -> None:
     """Calls a program; errors that are raised on purpose become one line and a non-zero exit."""
     try:
         program()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError, FloatingPointError) as error:
-        if _TRACES:
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        package = (getattr(error, "name", None) or "").partition(".")[0]
+        if _TRACES or (isinstance(error, ModuleNotFoundError) and package not in _EXTRAS):
             raise
         text = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename:
             text = f"{error.filename}: {error.strerror}"
+        elif package in _EXTRAS:
+            text = f"this needs {package}: pip install 'sr-jax[{_EXTRAS[package]}]'"
         sys.exit(f"error: {' '.join(text.split())}")
 
 

@@ -99,6 +99,8 @@ def evaluate(
     from sr_jax.inference.settings import Settings
     from sr_jax.inference.upscaler import network_scale
 
+    if comparison:
+        import matplotlib  # noqa: F401  that it is missing is told before any work
     named = {"--output": output, "--save-images": save_images, "--comparison": comparison}
     for option, path in named.items():
         if path:

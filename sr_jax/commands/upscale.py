@@ -149,6 +149,8 @@ def upscale(
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
 
+    if comparison:
+        import matplotlib  # noqa: F401  that it is missing is told before any work
     # Whatever takes long to import is imported here, so that `--help` answers at once.
     import jax
     from rich.console import Console

@@ -24,7 +24,6 @@ from sr_jax.evaluation.scoring import (
     mean_scores,
     score_image,
 )
-from sr_jax.imaging.comparison import Comparison, write_comparison
 from sr_jax.storage import write_bytes
 
 
@@ -148,6 +147,8 @@ def compare(
         contenders: bicubic interpolation, and at least one more.
         round_luma: as in `score_image`.
     """
+    from sr_jax.imaging.comparison import Comparison, write_comparison  # which needs matplotlib
+
     rows = []
     for dataset, pair in images:
         panels = {}

@@ -2,12 +2,12 @@
 
 import functools
 import math
-import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 
 from sr_jax.inference.program import (
     count_devices,
@@ -154,9 +154,8 @@ def _most_pixels(model: Network, scale: int, settings: Settings) -> float:
     """Pixels of a tile beyond which XLA:CPU's convolutions ask for more than this machine has."""
     if jax.default_backend() != "cpu":
         return math.inf
-    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     each = CPU_SCRATCH * settings.batch * output_factor(model, scale) ** 2
-    return count_devices(settings) * ram // each
+    return count_devices(settings) * psutil.virtual_memory().total // each
 
 
 def _program_memory(

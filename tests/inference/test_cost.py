@@ -1,9 +1,8 @@
 """What is predicted of memory, against what the compiler says and what the machine has."""
 
-import os
-
 import jax
 import jax.numpy as jnp
+import psutil
 import pytest
 
 from sr_jax.inference import cost
@@ -59,7 +58,7 @@ def test_nothing_is_more_than_convolutions_can_take(network, memory, monkeypatch
     """XLA:CPU asks for scratch space beyond the compiler's figures, and ends the process."""
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
     memory(2**40)
-    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    ram = psutil.virtual_memory().total
     monkeypatch.setattr(cost, "CPU_SCRATCH", ram // (100 * 100 * 2**2))
     side, _, reason = largest_tile(model, variables, 2, Settings())
     assert side == 96

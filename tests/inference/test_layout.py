@@ -1,8 +1,7 @@
 """How images are cut, and that a plan is what upscaling does."""
 
-import os
-
 import numpy as np
+import psutil
 import pytest
 
 from sr_jax.inference import cost
@@ -31,7 +30,7 @@ def test_auto_takes_the_largest_tile_that_fits(network, memory):
 
 def test_what_convolutions_cannot_take_is_refused(network, monkeypatch):
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
-    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    ram = psutil.virtual_memory().total
     monkeypatch.setattr(cost, "CPU_SCRATCH", ram // (100 * 100 * 2**2))
     plan(model, variables, 100, 100, 2)
     for size, settings in (((101, 101), Settings()), ((200, 200), Settings(tile=101))):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.common import get_defaults
 from sr_jax import weights
+from sr_jax.configuration import get_defaults
 from sr_jax.evaluation.perceptual import feature_loss
 from sr_jax.interop.torch import from_torch, to_torch
 from sr_jax.mesh import make_mesh

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.common import get_defaults
+from sr_jax.configuration import get_defaults
 from sr_jax.models import create_model
 from sr_jax.recipe import read_optimizer, read_schedule
 

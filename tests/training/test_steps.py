@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.common import get_defaults
+from sr_jax.configuration import get_defaults
 from sr_jax.mesh import make_mesh
 from sr_jax.models import create_model
 from sr_jax.ops.target import Target, traced_for

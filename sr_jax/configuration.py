@@ -1,11 +1,47 @@
-"""What all recipes share: the fields of a config, and the arguments behind its file name."""
+"""Recipes: where they are, the fields that all share, and the arguments behind their names."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from sr_jax.models import create_model
+
+
+def recipe_files() -> dict[str, Path]:
+    """The recipes that come with this package: name -> file.
+
+    Of a checkout these are in configs/, of an installed package within it.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
+    return {}
+
+
+def load_recipe(name: str, arguments: str = "") -> ConfigDict:
+    """The config of a recipe that comes with this package.
+
+    Args:
+        name: a key of `recipe_files`.
+        arguments: what stands behind the name, such as 'x2,baseline,photos'.
+
+    Raises:
+        ValueError: unknown name or arguments.
+    """
+    files = recipe_files()
+    if name not in files:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(files)}")
+    spec = importlib.util.spec_from_file_location(f"sr_jax_recipe_{name}", files[name])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config: ConfigDict = module.get_config(arguments) if arguments else module.get_config()
+    return config
 
 
 def get_defaults() -> ConfigDict:
