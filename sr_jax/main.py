@@ -35,6 +35,9 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
+    log_to_terminal(warnings_only=bool(PROCESS_ID.value))
+    recipe = config_flags.get_config_filename(FLAGS["config"])
+    logging.info("%s: starting JAX", recipe)
     import jax
 
     from sr_jax import cluster
@@ -44,9 +47,11 @@ def main(_: object) -> None:
     cluster.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     check_devices()
     log_to_terminal(warnings_only=jax.process_index() > 0)
-    recipe = config_flags.get_config_filename(FLAGS["config"])
     workdir = Path(WORKDIR.value or default_workdir(recipe))
     config = CONFIG.value
+    changes = config_flags.get_override_values(FLAGS["config"])
+    changed = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    logging.info("results in %s%s", workdir, f"; changed: {changed}" if changed else "")
     if MODE.value == "train":
         train(read_config(config), workdir, profile=PROFILE.value)
         return

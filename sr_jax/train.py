@@ -15,13 +15,6 @@ import numpy as np
 from absl import logging
 from clu.metrics import Average
 from jax.sharding import Mesh
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from sr_jax import weights
 from sr_jax.cluster import StopRequest
@@ -40,6 +33,7 @@ from sr_jax.training.checkpoints import (
     has_checkpoints,
 )
 from sr_jax.training.clock import Clock
+from sr_jax.training.display import Display
 from sr_jax.training.events import EventWriter
 from sr_jax.training.start import read_start
 from sr_jax.training.state import AdversarialState, State, create_state
@@ -114,24 +108,20 @@ def _train(
     else:
         stream = resident.batches(sampler, images, mesh, start, stop)
     pending: list[Metrics] = []  # of the steps since the last log line, still on the devices
-    if start == 0:  # which names at once what cannot be validated on
-        for network in (None, (model, fetch(state.variables()))):
-            writer.write_scalars(0, validate(network, recipe.validation, recipe.scales)[0])
+    display = Display(name, start, stop, bar=first)
+    # Before anything is trained, which names at once what cannot be validated on.
+    for network in (None, (model, fetch(state.variables()))):
+        if start == 0 or (network is None and start < stop):
+            scores, _ = validate(network, recipe.validation, recipe.scales)
+            display.validation(0, scores)
+            if start == 0:
+                writer.write_scalars(0, scores)
     clock = Clock()
     traced = range(min(start + 10, stop - 1), min(start + 15, stop)) if profile else range(0)
-    bar = Progress(
-        TextColumn(name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-        disable=not first,
-    )
-    task = bar.add_task("", total=stop, completed=start, status="compiling")
     with (
         contextlib.closing(checkpoints),
         contextlib.closing(writer),
-        bar,
+        display,
         StopRequest() as signals,
     ):
         for step in range(start, stop):
@@ -147,6 +137,7 @@ def _train(
                 jax.profiler.stop_trace()
 
             done = step + 1
+            display.step(done)
             interrupted = signals.reached(done)
             due = functools.partial(_due, done, stop if not interrupted else done)
             if due(recipe.log_every, recipe.eval_every, recipe.checkpoint_every):
@@ -156,9 +147,7 @@ def _train(
                 logged |= clock.rates(len(pending), sampler.batch_size)
                 pending.clear()
                 writer.write_scalars(done, logged)
-                loss, speed = logged["train/loss"], logged["speed/images_per_second"]
-                status = f"loss {loss:.4g}  {speed:.4g} images/s"
-                bar.update(task, completed=done, status=status)
+                display.entry(done, logged)
             if due(recipe.checkpoint_every):
                 checkpoints.save(done, state)
             if interrupted and done < stop:
@@ -174,8 +163,8 @@ def _train(
                 scores, pictures = validate((model, variables), recipe.validation, recipe.scales)
                 writer.write_scalars(done, scores)
                 writer.write_images(done, pictures)
-                if first:
-                    keep_best(workdir, done, scores, model, variables)
+                best = keep_best(workdir, done, scores, model, variables) if first else ""
+                display.validation(done, scores, best)
                 clock.restart()
 
     # ------------------------------------------------------------------------------------- end
@@ -190,21 +179,27 @@ def keep_best(
     scores: Mapping[str, float],
     model: Network,
     variables: Mapping[str, Any],
-) -> None:
+) -> str:
     """Writes WORKDIR/weights-best.safetensors if no validation before gave as high a PSNR.
 
     The mean over the scales counts. WORKDIR/best.json says which step it is, and its PSNR.
+
+    Returns:
+        What to say of the best one behind the scores.
     """
     found = [value for name, value in scores.items() if "psnr" in name]
     record = workdir / "best.json"
     try:
-        best = float(json.loads(record.read_text())["psnr"])
+        read = json.loads(record.read_text())
+        best, best_step = float(read["psnr"]), read["step"]
     except (OSError, ValueError, KeyError, TypeError):
-        best = -math.inf
+        best, best_step = -math.inf, None
     psnr = float(np.mean(found)) if found else -math.inf
     if psnr > best:
         weights.save(workdir / "weights-best.safetensors", model, variables)
         write_bytes(record, json.dumps({"step": step, "psnr": psnr}).encode())
+        return ", the best so far"
+    return f", best {best:.2f} at {best_step}" if best_step is not None else ""
 
 
 def _due(done: int, stop: int, *intervals: int) -> bool:

@@ -70,8 +70,9 @@ def test_losses_and_scores_of_one_device(layout, single, tmp_path):
         np.testing.assert_allclose(actual[0], expected[0], rtol=2e-7, err_msg=name)
         np.testing.assert_allclose(actual, expected, rtol=1e-4, err_msg=name)
     # Only process 0 writes: its event file carries its process id.
-    assert "train/loss" in first
-    assert not any("train/" in output or "validation/" in output for output in others)
+    assert " loss " in first
+    assert "validation x2" in first
+    assert not any(" loss " in output or "validation" in output for output in others)
     (events,) = workdir.glob("events.*")
     assert f".{runs[0].process.pid}." in events.name
 

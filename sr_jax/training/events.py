@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -40,9 +39,7 @@ class EventWriter:
         self._write(Event(file_version="brain.Event:2"))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Values by name, after so many steps; they go to the log too."""
-        values = ", ".join(f"{name}={value:.6g}" for name, value in sorted(scalars.items()))
-        logging.info("[%d] %s", step, values)
+        """Values by name, after so many steps."""
         summary = Summary()
         for name, value in scalars.items():
             summary.MergeFrom(scalar_pb(name, value))
@@ -69,7 +66,6 @@ class EventWriter:
             name: value if isinstance(value, bool | int | float | str) else str(value or "")
             for name, value in hyperparameters.items()
         }
-        logging.info("[Hyperparameters] %s", plain)
         self._write(Event(summary=hparams_pb(plain)))
 
     def close(self) -> None:
