@@ -1,5 +1,5 @@
 # make demo      train a small network on photographs, score it, draw a comparison (main job)
-# make test      the quick tests, compiled without LLVM's optimisations, which halves their time;
+# make test      the quick tests, compiled by what compiles fast, which halves their time;
 #                trainings run as processes are compiled as users get them
 # make test-all  these and the slow tests, all compiled as users get them
 # make lint      ruff and mypy
@@ -12,9 +12,12 @@ BIN = .venv/bin
 RUNTIME = .venv/installed-$(ACCELERATOR)
 DEVELOPMENT = .venv/installed-$(ACCELERATOR)-dev
 DEMO = runs/demo
-# No optimisations, and one thread: the tests run side by side.
+# No optimisations, and one thread, of NumPy and PyTorch too: the tests run side by side.
 FAST_COMPILER = --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
-	--xla_cpu_multi_thread_eigen=false
+	--xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# A file's tests go to one worker: they share trainings and compiled programs.
+BY_FILE = --dist loadfile
 
 .PHONY: demo test test-all lint venv clean
 
@@ -24,8 +27,8 @@ demo: $(RUNTIME)
 	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
 
 test: $(DEVELOPMENT)
-	XLA_FLAGS="$$XLA_FLAGS $(FAST_COMPILER)" \
-		$(BIN)/python -m pytest -q -n auto -m "not slow"
+	$(ONE_THREAD) XLA_FLAGS="$$XLA_FLAGS $(FAST_COMPILER)" \
+		$(BIN)/python -m pytest -q -n auto $(BY_FILE) -m "not slow"
 
 test-all: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q -n auto

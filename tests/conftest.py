@@ -1,6 +1,9 @@
 """What all tests share: where the reference material lies, and how goldens are read."""
 
+import atexit
+import gc
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,17 @@ from experiments.goldens import Golden, read
 # Tests compile anew what they test, and leave the user's cache folder alone. Read by JAX when it is
 # imported, here and in the processes that tests start.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+
+# For the length of one run, trainings in processes of their own take from here what another one has
+# compiled, whichever worker of pytest started it: see processes.py.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="sr_jax-tests-compiled-")
+    atexit.register(_COMPILED.cleanup)
+    os.environ["SR_JAX_TESTS_COMPILED"] = _COMPILED.name
+
+# Tracing makes objects by the million, which live: by default a tenth of the time goes to looking
+# for garbage among them.
+gc.set_threshold(50_000)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"

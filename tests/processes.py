@@ -29,9 +29,18 @@ sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
 REPOSITORY = Path(__file__).resolve().parents[1]
 SECONDS = 300  # that a process may take
 
-# What all runs of one pytest process share: small photographs, and what XLA compiled.
+# What all runs of one pytest process share: small photographs.
 _SHARED = tempfile.TemporaryDirectory(prefix="sr_jax-tests-")
 atexit.register(_SHARED.cleanup)
+
+# Variables of a process that takes compiled programs of earlier ones, which conftest.py refuses.
+_COMPILED = os.environ.get("SR_JAX_TESTS_COMPILED", f"{_SHARED.name}/compiled")
+CACHED = {
+    "JAX_ENABLE_COMPILATION_CACHE": "1",
+    "JAX_COMPILATION_CACHE_DIR": _COMPILED,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 # Networks so small that a step takes milliseconds.
 NETWORKS = {
@@ -120,11 +129,7 @@ class Run:
             **environment,
         }
         if cached:
-            environment |= {
-                "JAX_COMPILATION_CACHE_DIR": f"{_SHARED.name}/compiled",
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            }
+            environment |= CACHED
         self.workdir = workdir
         self._log = log or workdir.with_name(f"{workdir.name}.log")
         data = ["--config.data.source=folder", f"--config.data.path={photos()}"]

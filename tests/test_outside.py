@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import REPOSITORY, photos
+from processes import CACHED, REPOSITORY, photos
 
 NAME = "espcn:ESPCN"
 
@@ -27,7 +27,7 @@ def run(folder: Path, *command: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | CACHED | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=300,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from processes import (
+    CACHED,
     COMMON,
     NETWORKS,
     REPOSITORY,
@@ -104,7 +105,7 @@ def test_training_is_the_same_and_resumes_across_placements(network, devices, tm
     done = subprocess.run(
         [sys.executable, __file__, network, tmp_path],
         cwd=REPOSITORY,
-        env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": paths},
+        env=os.environ | CACHED | {"XLA_FLAGS": flags, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -12,8 +12,9 @@ from sr_jax import weights
 from sr_jax.models import create_model
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network():
+    """Model and variables, which no test changes."""
     model = create_model("edsr_baseline", n_resblocks=2, n_feats=4, scale=3)
     return model, model.init(jax.random.key(0), jnp.zeros((1, 6, 6, 3)))
 

@@ -29,6 +29,15 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def only_objects_of_these_tests_are_looked_at():
+    """By the garbage collections after each test, of which one of all modules takes 0.3 s."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_for_the_next_test():
     yield
