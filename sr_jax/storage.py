@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import hashlib
 import os
 import re
 import uuid
@@ -40,3 +41,9 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

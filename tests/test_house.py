@@ -24,6 +24,8 @@ FLOORS = {
     "interop": {"interop", "weights", "models", *CELLAR},
     "evaluation": {"evaluation", "data", "inference", "training", "weights", "models", *CELLAR},
     "ranges": {"evaluation", "data", "training"},
+    "opening": {"interop", "training", "weights", "models", *CELLAR},
+    "upscaler": {"opening", "inference", "models", *CELLAR},
     "configuration": {"models"},
     "recipe": {"ranges", "evaluation", "data", "training", "models"},
     "train": {"recipe", "evaluation", "data", "training", "weights", "models", *CELLAR},

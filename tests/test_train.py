@@ -14,10 +14,10 @@ from processes import Run, parameters, photos, read_events, scalars, steps, trai
 
 from sr_jax import weights
 from sr_jax.commands.convert import Target, convert
-from sr_jax.commands.model import open_model
 from sr_jax.data import sources
 from sr_jax.data.patches import PatchSampler
 from sr_jax.models import create_model
+from sr_jax.opening import open_model
 from sr_jax.recipe import Recipe
 from sr_jax.train import keep_best
 from sr_jax.train import train as train_parts

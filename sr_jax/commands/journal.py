@@ -1,6 +1,5 @@
 """What an unfinished command has done, so that the same command can go on."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -52,12 +51,6 @@ class Journal:
     def close(self) -> None:
         """Removes the file: all is done."""
         self._path.unlink(missing_ok=True)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stamp(path: str | Path) -> list[int]:

@@ -1,20 +1,15 @@
-"""What `--model` names: a weights file, a checkpoint of other code, or a training workdir."""
+"""The options of commands that take a `--model`."""
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sr_jax.commands.console import check_devices
-from sr_jax.commands.journal import digest
 
 if TYPE_CHECKING:
-    from sr_jax.models import Variables
-    from sr_jax.models.network import Network
+    from sr_jax.opening import Opened
 
-
-# The options of commands that take a `--model`.
 Step = Annotated[
     int | None, typer.Option(help="Of a training workdir, the checkpoint of this step.")
 ]
@@ -24,79 +19,9 @@ Allow = Annotated[
 ]
 
 
-class Opened(NamedTuple):
-    """A network, and where it is from.
-
-    Attributes:
-        model, variables: the network.
-        note: a line for the user; empty where there is nothing to say.
-        identity: tells it from every other, plain values.
-    """
-
-    model: "Network"
-    variables: "Variables"
-    note: str
-    identity: Any
-
-
-def open_model(model: str, *, allow: Collection[str] = (), step: int | None = None) -> Opened:
-    """Loads the network that a user names.
-
-    Args:
-        model: a weights file; a published checkpoint, which is converted; or a training workdir, of
-            which the weights are taken or, while it is still trained, the newest checkpoint.
-        allow: import paths of networks outside this package that may be imported.
-        step: of a workdir, the checkpoint of this step.
-
-    Raises:
-        ValueError: none of these, or it cannot be read; one line says what to do.
-    """
-    from sr_jax import weights
-    from sr_jax.interop.checkpoint import READERS
-
+def open_model(model: str, *, allow: Collection[str] = (), step: int | None = None) -> "Opened":
+    """As `sr_jax.opening.open_model`, once there is a device."""
     check_devices()
-    path = Path(model)
-    final = path / "weights.safetensors"
-    if path.is_dir() and (step is not None or not final.exists()):
-        return _open_run(path, allow, step)
-    if step is not None:
-        raise ValueError(f"--step is for a training workdir, but {model} is a file")
-    if path.is_file() and path.suffix.lower() in READERS and not _is_ours(path):
-        return _open_checkpoint(path)
-    place = weights.find(path)
-    return Opened(*weights.load(place, allow=allow), "", digest(place))
+    from sr_jax import opening
 
-
-def _is_ours(path: Path) -> bool:
-    import safetensors
-
-    from sr_jax.weights import FORMAT
-
-    if path.suffix.lower() != ".safetensors":
-        return False
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (OSError, safetensors.SafetensorError):
-        return True  # which its reader tells
-
-
-def _open_checkpoint(path: Path) -> Opened:
-    from sr_jax.interop.checkpoint import read_checkpoint
-    from sr_jax.interop.torch import convert
-
-    state_dict, implied = read_checkpoint(path)
-    try:
-        found = convert(state_dict, None, **implied)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    note = f"{path} is converted: {found.describe()}; `sr-jax convert` keeps the result"
-    return Opened(found.model, found.variables, note, digest(path))
-
-
-def _open_run(workdir: Path, allow: Collection[str], step: int | None) -> Opened:
-    from sr_jax.training.start import load_run
-
-    model, variables, found = load_run(workdir, allow=allow, step=step)
-    note = f"{workdir}: the checkpoint of step {found}"
-    return Opened(model, variables, note, [str(workdir.resolve()), found])
+    return opening.open_model(model, allow=allow, step=step)
