@@ -26,7 +26,7 @@ class Found(NamedTuple):
     left_out: list[str]
 
 
-def find_images(inputs: Sequence[Path], output: Path) -> Found:
+def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
     """The images that the arguments name.
 
     Folders keep their inner structure; what they hold of the output folder is not looked at.
@@ -36,7 +36,7 @@ def find_images(inputs: Sequence[Path], output: Path) -> Found:
     found = Found({}, [], [])
     for given in inputs:
         if given.is_dir():
-            results = os.path.realpath(output)
+            results = os.path.realpath(output) if output else ""
             if not results.startswith(os.path.join(os.path.realpath(given), "")):
                 results = ""
             try:

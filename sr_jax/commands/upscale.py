@@ -42,6 +42,7 @@ class Format(StrEnum):
 
 
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
+_BICUBIC = "bicubic"
 _LOSSY = (".jpg", ".jpeg", ".webp", ".avif")
 
 
@@ -57,10 +58,16 @@ def upscale(
         list[Path], typer.Argument(help="Images, folders of images at any depth, or patterns.")
     ],
     output: Annotated[
-        Path, typer.Option(help="Folder for the results; of a single image also a file's name.")
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder for the results; of a single image also a file's name. By default beside "
+            "each image, as NAME_x2.png.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A weights file or a training workdir.", show_default=False)
+        str | None,
+        typer.Option(help="A weights file, a training workdir or bicubic.", show_default=False),
     ] = None,
     step: Step = None,
     allow: Allow = None,
@@ -138,16 +145,23 @@ def upscale(
         )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
-    if file_format and is_file_name(output):
-        raise ValueError(f"--output {output} names the format already: leave --format out")
-    kind = output.suffix.lower() if is_file_name(output) else _SUFFIXES[file_format or "png"]
+    if model == _BICUBIC and (scale is None or comparison or dry_run):
+        raise ValueError("--model bicubic needs --scale, and has no --comparison and no --dry-run")
+    kind = _SUFFIXES[file_format or "png"]
+    if output is not None and is_file_name(output):
+        if file_format:
+            raise ValueError(f"--output {output} names the format already: leave --format out")
+        kind = output.suffix.lower()
     if quality and kind not in _LOSSY:
         raise ValueError(f"--quality is for JPEG, WebP and AVIF, not for {kind} files")
+    for given in inputs if output is None else ():
+        if given.is_dir():
+            raise ValueError(f"give --output, a folder for the results of {given}")
     files, failures, left_out = find_images(inputs, output)
-    targets, unnamed = name_outputs(files, output, suffix, kind)
-    failures += unnamed
-    if comparison in (*targets, *targets.values()):
-        raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
+    if output is not None:
+        targets, unnamed = name_outputs(files, output, suffix, kind)
+        if comparison in (*targets, *targets.values()):
+            raise ValueError(f"--comparison {comparison} is an input or an output: name another")
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -156,9 +170,10 @@ def upscale(
     from rich.console import Console
 
     from sr_jax.imaging.files import read_picture, write_image
+    from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan, share_programs
     from sr_jax.inference.settings import STEP, Settings
-    from sr_jax.inference.upscaler import network_factor, upscale_image
+    from sr_jax.inference.upscaler import network_factor, resize_image, upscale_image
 
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
@@ -170,14 +185,22 @@ def upscale(
         shard=shard_image,
     )
     keep_compilations()
-    network, variables, note, identity = open_model(model, allow=allow or (), step=step)
-    if note:
-        print(note)
-    factor = network_factor(network, scale)
+    opened = None if model == _BICUBIC else open_model(model, allow=allow or (), step=step)
+    if opened and opened.note:
+        print(opened.note)
+    factor = network_factor(opened.model, scale) if opened else 1
+    asked_scale = factor if scale is None else scale
+    if output is None:  # beside the images
+        suffix = suffix or f"_x{asked_scale:g}"
+        targets, unnamed = name_outputs({path: path for path in files}, Path(), suffix, kind)
+        folder = next((target.parent for target in targets.values()), Path())
+    else:
+        folder = output.parent if is_file_name(output) else output
+    failures += unnamed
     console = Console(stderr=True)
+    identity = opened.identity if opened else model
     asked = {"model": identity, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
-    folder = output.parent if is_file_name(output) else output
     journal = Journal(folder / ".sr_jax-upscale.jsonl", asked)
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):
@@ -202,11 +225,12 @@ def upscale(
         )
     for failure in failures:
         report_failure(console, failure)
+    rate = 0.0
     done, start = 0, time.perf_counter()
-    alone, settings = (
-        settings,
-        share_programs(network, variables, _sizes(targets), factor, settings),
-    )
+    alone = settings
+    if opened:
+        sizes = _sizes(targets)
+        settings = share_programs(opened.model, opened.variables, sizes, factor, settings)
     if settings != alone:
         tiles = f"tiles of {settings.tile} pixels, " if settings.tile != "auto" else ""
         print(
@@ -214,28 +238,32 @@ def upscale(
             f"{settings.bucket}, with the same result; --tile none compiles one for every size"
         )
     with image_progress(console) as progress:
-        for path, target in progress.track(targets.items(), description="upscaling"):
+        task = progress.add_task("compiling, upscaling", total=len(targets))
+        for path, target in targets.items():
             try:
                 image, icc_profile, metadata = read_picture(path)
-                size = _scaled(image, factor if scale is None else scale)
-                if dry_run:
+                size = _scaled(image, asked_scale)
+                if dry_run and opened:
                     height, width = image.shape[:2]
-                    cost = plan(network, variables, height, width, factor, settings)
+                    cost = plan(*opened[:2], height, width, factor, settings)
+                    rate = rate or measure_rate(*opened[:2], factor, settings)
                     twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
-                    print(_describe(path, image, size, cost, passes=2 if twice else 1))
+                    print(_describe(path, image, size, cost, rate, passes=2 if twice else 1))
                     continue
                 if image.dtype == "uint16" and dtype == "bfloat16":
                     lost = f"note: {path} has 16 bits, bfloat16 keeps 8: give --dtype float32"
                     console.print(printable(lost), markup=False, soft_wrap=True)
-                result = upscale_image(
-                    network,
-                    variables,
-                    image,
-                    factor,
-                    settings,
-                    size=None if size == _scaled(image, factor) else size,
-                    alpha=str(alpha),
-                )
+                if opened is None:
+                    result = resize_image(image, size)
+                else:
+                    result = upscale_image(
+                        *opened[:2],
+                        image,
+                        factor,
+                        settings,
+                        size=None if size == _scaled(image, factor) else size,
+                        alpha=str(alpha),
+                    )
                 write_image(
                     target, result, icc_profile=icc_profile, metadata=metadata, quality=quality
                 )
@@ -248,10 +276,13 @@ def upscale(
             except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
                 failures.append(_reason(path, error))
                 report_failure(console, failures[-1])
+            finally:
+                progress.update(task, advance=1, description="upscaling")
     if not dry_run:
         seconds = time.perf_counter() - start
+        only = next(iter(targets.values())) if len(targets) == 1 else "beside the images"
         print(
-            f"{done} of {len(targets)} images written to {output} in {seconds:.1f} s "
+            f"{done} of {len(targets)} images written to {output or only} in {seconds:.1f} s "
             f"({done / seconds:.2f} images/s)"
         )
     if failures:
@@ -290,9 +321,9 @@ def _scaled(image: "np.ndarray", scale: float) -> tuple[int, int]:
 
 
 def _describe(
-    path: Path, image: "np.ndarray", size: tuple[int, int], cost: "Plan", passes: int
+    path: Path, image: "np.ndarray", size: tuple[int, int], cost: "Plan", rate: float, passes: int
 ) -> str:
-    """One line of --dry-run."""
+    """One line of --dry-run; the rate is of multiply-adds a second."""
 
     def pixels(shape: Sequence[int]) -> str:
         return f"{shape[1]} x {shape[0]}"
@@ -304,7 +335,8 @@ def _describe(
         f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {pixels(cost.tile)} ({cost.reason}); "
         f"{cost.device_memory / 2**20:.0f} MiB for the network{each}, "
         f"{cost.host_memory / 2**20:.0f} MiB for images; "
-        f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds"
+        f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds, about "
+        f"{passes * cost.multiply_adds / rate:.1f} s here and what compiling takes"
     )
 
 

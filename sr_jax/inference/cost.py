@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from sr_jax.inference.program import (
 )
 from sr_jax.inference.settings import STEP, Settings
 from sr_jax.memory import available_memory
-from sr_jax.models import Variables
+from sr_jax.models import Variables, multiply_adds
 from sr_jax.models.network import Network
 
 # The share of the available memory that the network's program may take by the compiler's figures.
@@ -108,6 +109,20 @@ def largest_tile(
             f"there are {limit}; give a tile, or a smaller batch"
         )
     return side, pixels, f"a square of {side} is the largest in {limit}"
+
+
+def measure_rate(model: Network, variables: Variables, scale: int, settings: Settings) -> float:
+    """Multiply-adds a second of the network on this machine, of a small tile that is run twice."""
+    side = valid_side(model, 2 * STEP)
+    shape = settings.batch, side, side, model.n_colors
+    images = np.full(shape, 0.5, result_dtype(settings.dtype))
+    function = jitted(model, scale, settings.dtype, 1)
+    with precision(settings.dtype):
+        jax.block_until_ready(function(variables, images))
+        start = time.perf_counter()
+        jax.block_until_ready(function(variables, images))
+        seconds = time.perf_counter() - start
+    return settings.batch * multiply_adds(model, side, side, scale) / seconds
 
 
 def fits_whole(

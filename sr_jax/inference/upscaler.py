@@ -245,6 +245,22 @@ def upscale_image(
     return np.concatenate([colour, opacity], axis=-1)
 
 
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation of an image as a file holds it; colour counts by its opacity.
+
+    Args:
+        image: uint8 or uint16, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+        size: (height, width) of the result.
+
+    Returns:
+        The same dtype, channels and range.
+    """
+    if image.ndim == 2 or image.shape[2] not in (2, 4):
+        return imresize(image, size=size)
+    opaque = np.concatenate([_visible_colour(image), image[..., -1:]], axis=-1)
+    return imresize(opaque, size=size)
+
+
 def _visible_colour(image: np.ndarray) -> np.ndarray:
     """The colour of an image with alpha; faint pixels take over that of the nearest strong one.
 

@@ -12,9 +12,10 @@ import typer
 from sr_jax import weights
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.data.sources import list_folder
-from sr_jax.evaluation import perceptual, report, scoring
+from sr_jax.evaluation import perceptual, scoring
 from sr_jax.evaluation.report import compare, print_scores, write_scores
 from sr_jax.evaluation.scoring import BICUBIC, Contender, Score, score_image
+from sr_jax.imaging import comparison
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference import upscaler
 from sr_jax.models import create_model
@@ -233,7 +234,7 @@ def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, m
 
 def test_comparison_is_labelled_with_the_scores(photos, tmp_path, monkeypatch):
     rows = []
-    monkeypatch.setattr(report, "write_comparison", lambda path, drawn: rows.extend(drawn))
+    monkeypatch.setattr(comparison, "write_comparison", lambda path, drawn: rows.extend(drawn))
     (pair,) = (pair for pair in list_folder(photos, (2,)) if pair.name == "rgb")
     compare(tmp_path / "c.png", [("photos", pair)], 2, [BICUBIC, Contender("again")])
     psnr, ssim, image = score_image(pair, 2, None)

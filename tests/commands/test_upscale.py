@@ -361,7 +361,8 @@ def test_dry_run(model, tmp_path, capsys):
     # EDSR with one block looks 6 pixels far; 2 x 3 tiles, once for colour and once for alpha.
     assert re.fullmatch(
         r".*a\.png: 70 x 40 to 210 x 120 pixels; 12 tiles of 32 x 32 \(.*\); "
-        r"\d+ MiB for the network, \d+ MiB for images; \d+\.\d\d G multiply-adds\n",
+        r"\d+ MiB for the network, \d+ MiB for images; \d+\.\d\d G multiply-adds, "
+        r"about \d+\.\d s here and what compiling takes\n",
         captured.out,
     )
     assert "bad.png: the file is empty" in captured.err
