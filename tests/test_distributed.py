@@ -140,7 +140,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(signalled, tmp_path):
         "--config.train.checkpoint_every=1000",
         layout="2x4",
     ) as runs:
-        runs[0].wait_for(lambda: "[5] " in runs[0].output)
+        runs[0].wait_for(lambda: re.search(r" 5/\d+ loss", runs[0].output))
         runs[signalled].process.send_signal(signal.SIGTERM)
         outputs = [run.finish(143) for run in runs]
     saved = {re.search(r"signal 15: saved step (\d+)", output)[1] for output in outputs}

@@ -99,7 +99,7 @@ def test_killed_and_signalled_equals_uninterrupted(number, code, uninterrupted, 
 
     seen = len(scalars(workdir, "train/loss")) + 3
     stopped = Run(workdir, *EDSR)
-    stopped.wait_for(lambda: f"[{seen}] " in stopped.output)
+    stopped.wait_for(lambda: f" {seen}/{STEPS} loss" in stopped.output)
     stopped.process.send_signal(number)
     output = stopped.finish(code)
     assert f"resuming at step {saved} of" in output

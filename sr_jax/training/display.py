@@ -54,12 +54,13 @@ class Display:
         """Logs a line of `train/` means and `speed/` rates, after so many steps."""
         minutes, seconds = divmod(round((self._stop - done) * logged["speed/seconds_per_step"]), 60)
         left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes < 600 else ""
+        rate = logged["speed/images_per_second"]
         words = [
             f"{done}/{self._stop}",
             f"loss {logged['train/loss']:.3g}",
             f"psnr {logged['train/psnr']:.1f}",
             f"lr {logged['train/learning_rate']:.0e}".replace("e-0", "e-"),
-            f"{logged['speed/images_per_second']:.3g} img/s",
+            f"{rate:.3g} img/s" if rate < 1000 else f"{rate:.0f} img/s",
             f"data {logged['speed/data_wait_share']:.0%}",
             f"eta {left or f'{round(minutes / 60)} h'}",
         ]

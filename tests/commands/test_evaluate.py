@@ -12,7 +12,7 @@ import typer
 from sr_jax import weights
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.data.sources import list_folder
-from sr_jax.evaluation import perceptual, scoring
+from sr_jax.evaluation import perceptual, report, scoring
 from sr_jax.evaluation.report import compare, print_scores, write_scores
 from sr_jax.evaluation.scoring import BICUBIC, Contender, Score, score_image
 from sr_jax.imaging import comparison
