@@ -1,7 +1,10 @@
 """`sr-jax`, which is also `python -m sr_jax`."""
 
+from typing import Annotated
+
 import typer
 
+from sr_jax import __version__
 from sr_jax.commands.console import run
 from sr_jax.commands.convert import convert
 from sr_jax.commands.evaluate import evaluate
@@ -9,9 +12,23 @@ from sr_jax.commands.models import models
 from sr_jax.commands.train import train
 from sr_jax.commands.upscale import upscale
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (upscale, train, evaluate, convert, models):
     app.command()(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"sr_jax {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Super-resolution networks in JAX: train, evaluate, upscale.")
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print it.")
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def evaluated(folder, tmp_path, model="bicubic", code=0, **options):
     """Names -> PSNR of bicubic, and what scores.json says."""
     output = tmp_path / "s.json"
     with pytest.raises(typer.Exit) if code else contextlib.nullcontext():
-        evaluate([folder], model=model, output=output, scale=[2], **options)
+        evaluate([folder], model=[model], output=output, scale=[2], **options)
     images = json.loads(output.with_suffix(".images.json").read_text(), parse_constant=pytest.fail)
     means = json.loads(output.read_text(), parse_constant=pytest.fail)
     return {row["image"]: row["psnr"] for row in images if row["method"] == "bicubic"}, means

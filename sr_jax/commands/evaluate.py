@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +18,18 @@ if TYPE_CHECKING:
 
     from sr_jax.data.sources import ImagePair
     from sr_jax.evaluation.scoring import Contender, Datasets, Key, Result, Score
+    from sr_jax.models.network import Network
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
+
+
+class Format(StrEnum):
+    """How means are printed."""
+
+    text = "text"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
 
 
 def evaluate(
@@ -27,7 +38,11 @@ def evaluate(
         typer.Argument(help="Folders of HR images, or with HR/ and perhaps LR_bicubic/X<scale>/."),
     ],
     model: Annotated[
-        str, typer.Option(help="A weights file, a training workdir, or 'bicubic' alone.")
+        list[str],
+        typer.Option(
+            help="A weights file, a training workdir, or 'bicubic' alone; NAME=PLACE gives it a "
+            "name. May be repeated: one table for all."
+        ),
     ],
     output: Annotated[
         Path, typer.Option(help="JSON of mean scores; .images.json and .csv go beside it.")
@@ -81,6 +96,9 @@ def evaluate(
             help="An image of the comparison; may be repeated. Default: the one that gains most."
         ),
     ] = None,
+    table: Annotated[
+        Format, typer.Option("--format", help="How the table of means is printed.")
+    ] = Format.text,
     overwrite: Annotated[
         bool, typer.Option(help="Replace scores, images and a comparison that exist.")
     ] = False,
@@ -97,7 +115,6 @@ def evaluate(
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
     from sr_jax.imaging.files import write_image
     from sr_jax.inference.settings import Settings
-    from sr_jax.inference.upscaler import network_scale
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -109,17 +126,26 @@ def evaluate(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
     )
-    contenders, identity = [BICUBIC], None
-    if model != BICUBIC.method:
-        *_, note, identity = opened = open_model(model, allow=allow or (), step=step)
-        network = opened.model, opened.variables
-        if note:
-            print(note)
-        contenders = list_contenders(network, settings, name=name, ensemble=ensemble)
-        asked = scale or network[0].known_scales or (None,)
-        scale = [network_scale(network[0], factor) for factor in asked]
-    elif name or ensemble or comparison:
+    places = dict(_named(given) for given in model if given != BICUBIC.method)
+    if not places and (name or ensemble or comparison):
         raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")
+    if name and len(places) > 1:
+        raise ValueError("--name is for one network: give --model NAME=PLACE for each")
+    contenders, networks, identities = [BICUBIC], [], []
+    for label, place in places.items():
+        opened = open_model(place, allow=allow or (), step=step)
+        networks.append(opened.model)
+        identities.append(opened.identity)
+        called = name if label == place else label
+        network = opened.model, opened.variables
+        contenders += list_contenders(network, settings, name=called, ensemble=ensemble)[1:]
+        if opened.note:
+            print(opened.note)
+    methods = [contender.method for contender in contenders]
+    if twice := next((method for method in methods if methods.count(method) > 1), None):
+        raise ValueError(f"two of the networks are called {twice}: give --model NAME=PLACE")
+    if networks:
+        scale = _common_scales(networks, scale)
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
     scales = list(dict.fromkeys(scale))
@@ -138,7 +164,7 @@ def evaluate(
 
         distance = load_lpips()
     request = {
-        "model": identity,
+        "model": identities,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
         "folders": [str(folder.resolve()) for folder in folders],
         "round_luma": round_luma,
@@ -185,7 +211,7 @@ def evaluate(
     if not found:
         raise ValueError("no image could be scored")
     report.write_scores(output, found)
-    report.print_scores(found, contenders, round_luma=round_luma)
+    report.print_scores(found, contenders, round_luma=round_luma, style=table)
     if comparison:
         largest = max(scales)
         drawn = drawn or list(
@@ -196,6 +222,28 @@ def evaluate(
         print(f"{len(failures)} scores are missing, see above; the means are over the others")
         raise typer.Exit(1)
     journal.close()
+
+
+def _named(given: str) -> tuple[str, str]:
+    """The name that NAME=PLACE gives, else the place itself, and the place."""
+    name, equals, place = given.partition("=")
+    if equals and name and "/" not in name and not Path(given).exists():
+        return name, place
+    return given, given
+
+
+def _common_scales(networks: "Sequence[Network]", asked: list[int] | None) -> list[int]:
+    """The scales that were asked for, which all networks must have, or else that they share."""
+    from sr_jax.inference.upscaler import network_scale
+
+    each = [
+        [network_scale(network, factor) for factor in asked or network.known_scales or (None,)]
+        for network in networks
+    ]
+    shared = [factor for factor in each[0] if all(factor in known for known in each)]
+    if not shared:
+        raise ValueError("the networks have no scale in common: score them one by one")
+    return shared
 
 
 def _keys(

