@@ -9,11 +9,12 @@ from sr_jax.commands.console import run
 from sr_jax.commands.convert import convert
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.commands.models import models
+from sr_jax.commands.runs import runs
 from sr_jax.commands.train import train
 from sr_jax.commands.upscale import upscale
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (upscale, train, evaluate, convert, models):
+for command in (upscale, train, runs, evaluate, convert, models):
     app.command()(command)
 
 

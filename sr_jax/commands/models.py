@@ -1,5 +1,7 @@
 """`sr-jax models`: the table of the networks."""
 
+from typing import Literal
+
 _NUMBERS = ("parameters", "radius", "multiply-adds")
 
 
@@ -9,17 +11,17 @@ def models() -> None:
     Multiply-adds are of one RGB (or luma) image of 1280x720 pixels at the first scale.
     """
     import rich
-    import rich.table
+    from rich import box
+    from rich.table import Table
 
     from sr_jax.models import ARCHITECTURES, count_parameters, create_model
     from sr_jax.models import multiply_adds as count_multiply_adds
     from sr_jax.weights import variable_shapes
 
-    table = rich.table.Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("name", "parameters", "scales", "input", "radius", "multiply-adds"):
-        table.add_column(
-            column, justify="right" if column in _NUMBERS else "left", no_wrap=column != "input"
-        )
+        side: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
+        table.add_column(column, justify=side, no_wrap=True)
     for name in ARCHITECTURES:
         model = create_model(name)
         scales = model.known_scales
@@ -33,11 +35,9 @@ def models() -> None:
             name,
             f"{count_parameters(variable_shapes(model)):,}",
             "any" if scales is None else ", ".join(map(str, scales)) or "none",
-            f"{channels}, interpolated" if model.takes_interpolated else channels,
-            str(radius) if radius is not None else "-" if scales == () else "whole image",
+            f"{channels}*" if model.takes_interpolated else channels,
+            str(radius) if radius is not None else "-" if scales == () else "whole",
             cost,
         )
     rich.get_console().print(table)
-    print("radius: input pixels that an output pixel sees in each direction")
-    print("multiply-adds: of one image of 1280x720 output pixels, at the first scale")
-    print("ships: none of the networks' weights yet; `sr-jax convert` brings published ones")
+    print("radius: input pixels that a pixel depends on; *: of an interpolated image")
