@@ -24,7 +24,12 @@ BY_FILE = --dist loadfile
 demo: $(RUNTIME)
 	$(BIN)/python -m sr_jax.main --config=configs/demo.py --workdir=$(DEMO)
 	$(BIN)/python -m sr_jax.main --config=configs/demo.py --workdir=$(DEMO) --mode=evaluate
+	@echo
 	@echo "Scores: $(DEMO)/scores.json   Picture: $(DEMO)/comparison.png"
+	@echo "Next, in this folder:"
+	@echo "    . .venv/bin/activate"
+	@echo "    sr-jax upscale PHOTO.jpg --model $(DEMO)     # writes PHOTO_x2.png beside it"
+	@echo "    sr-jax train                                 # the recipes"
 
 test: $(DEVELOPMENT)
 	$(ONE_THREAD) XLA_FLAGS="$$XLA_FLAGS $(FAST_COMPILER)" \
@@ -42,6 +47,7 @@ venv: $(DEVELOPMENT)
 
 $(RUNTIME): requirements.txt $(REQUIREMENTS) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "pip installs JAX, TensorFlow and others into .venv: about 3 GB, some minutes"
 	$(BIN)/python -m pip install -qq --editable . --requirement $(REQUIREMENTS)
 	touch $@
 

@@ -1,6 +1,7 @@
 """`sr-jax runs`: trainings beside one another, as a table and as curves."""
 
 import dataclasses
+import itertools
 import json
 import sys
 import types
@@ -134,10 +135,10 @@ def _draw(path: Path, found: list[Run]) -> None:
         colour = f"C{number % 10}"
         if "train/loss" in run.curves:
             left.plot(*run.curves["train/loss"], color=colour, label=run.name, linewidth=1)
-        for name in run.validation():
+        for name, line in zip(run.validation(), itertools.cycle(("-", "-.", ":"))):
             scale = name.rpartition("_")[2]
-            label = f"{run.name} {scale}"
-            right.plot(*run.curves[name], color=colour, marker=".", label=label)
+            style = {"color": colour, "linestyle": line, "marker": "."}
+            right.plot(*run.curves[name], label=f"{run.name} {scale}", **style)
             bicubic = run.last(f"validation/bicubic_psnr_{scale}")
             if bicubic is not None:
                 right.axhline(bicubic, color=colour, linestyle="--", linewidth=0.8)
