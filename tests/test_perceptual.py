@@ -16,7 +16,7 @@ from helpers import filled
 from sr_jax import weights
 from sr_jax.data.degradation import downscale
 from sr_jax.evaluation import perceptual
-from sr_jax.evaluation.perceptual import feature_loss, load_lpips, load_vgg
+from sr_jax.evaluation.perceptual import feature_loss, load_dists, load_lpips, load_vgg
 from sr_jax.imaging.files import read_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import create_model, forward
@@ -326,6 +326,17 @@ def test_lpips_of_one_image(shared):
     original = read_image(shared("data/benchmarks/Set5/HR/butterfly.png"))
     bicubic = imresize(downscale(original, 4), 4)
     assert load_lpips()(bicubic, original) == pytest.approx(0.31518, abs=2e-5)
+
+
+@needs_weights
+@pytest.mark.parametrize(("width", "figure"), [(256, 0.237814), (251, 0.235917)])
+def test_dists_of_one_image(shared, width, figure):
+    """What the authors' own code gives, on torchvision's layers with the same VGG-16."""
+    original = read_image(shared("data/benchmarks/Set5/HR/butterfly.png"))
+    bicubic = imresize(downscale(original, 4), 4)
+    dists = load_dists()
+    assert dists(bicubic[:, :width], original[:, :width]) == pytest.approx(figure, abs=2e-5)
+    assert dists(original, original) == pytest.approx(0, abs=1e-6)
 
 
 @needs_weights

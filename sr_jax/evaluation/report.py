@@ -22,37 +22,45 @@ from sr_jax.evaluation.scoring import (
     Contender,
     Score,
     group_scores,
-    mean_lpips,
+    mean_distance,
     mean_scores,
     score_image,
 )
 from sr_jax.storage import write_bytes
+
+_DISTANCES = {"lpips": "LPIPS", "dists": "DISTS"}  # fields of a score, and their headings
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
     """Writes the means to `path` (JSON) and beside it (.means.csv), the images' scores beside them
     (.images.json and .csv).
 
-    An infinite PSNR is null in JSON and inf in CSV. LPIPS, if it was asked for, goes to a file of
-    its own (.lpips.json): means and images.
+    An infinite PSNR is null in JSON and inf in CSV. LPIPS and DISTS, if they were asked for, go to
+    files of their own (.lpips.json, .dists.json): means and images.
     """
     means = mean_scores(scores)
     rows = [score._asdict() for score in scores]
-    distances = [row.pop("lpips") for row in rows]
+    distances = {name: [row.pop(name) for row in rows] for name in _DISTANCES}
     plain = [row | {"psnr": row["psnr"] if math.isfinite(row["psnr"]) else None} for row in rows]
     write_bytes(path.with_suffix(".images.json"), json.dumps(plain, indent=2).encode())
     write_bytes(path.with_suffix(".csv"), os.fsencode(_csv(rows)))
     write_bytes(path.with_suffix(".means.csv"), os.fsencode(_csv(means)))
-    if None not in distances:
+    for distance, values in distances.items():
+        if None in values:
+            continue
         names = ("dataset", "scale", "method", "image")
-        lpips = {
+        content = {
             "means": [
-                dict(zip(names, key, strict=False), lpips=mean_lpips(group), images=len(group))
+                dict(zip(names, key, strict=False), images=len(group))
+                | {distance: mean_distance(group, distance)}
                 for key, group in group_scores(scores).items()
             ],
-            "images": [dict(zip(names, s, strict=False), lpips=s.lpips) for s in scores],
+            "images": [
+                dict(zip(names, score, strict=False)) | {distance: value}
+                for score, value in zip(scores, values, strict=True)
+            ],
         }
-        write_bytes(path.with_suffix(".lpips.json"), json.dumps(lpips, indent=2).encode())
+        write_bytes(path.with_suffix(f".{distance}.json"), json.dumps(content, indent=2).encode())
     write_bytes(path, json.dumps(means, indent=2).encode())
 
 
@@ -87,9 +95,12 @@ def print_scores(
         print("\n".join(_page(scores, style)))
         return
     _print_table(
-        ("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM", "LPIPS"),
+        ("dataset", "scale", "image", "method", "PSNR (dB)", "SSIM", *_DISTANCES.values()),
         [
-            (s.dataset, f"x{s.scale}", s.image, s.method, *_cells(s.psnr, s.ssim), _cell(s.lpips))
+            (
+                *(s.dataset, f"x{s.scale}", s.image, s.method, *_cells(s.psnr, s.ssim)),
+                *(_cell(getattr(s, name)) for name in _DISTANCES),
+            )
             for s in sorted(scores, key=lambda s: (s.dataset, s.scale, s.image))
         ],
     )
@@ -107,9 +118,10 @@ def print_scores(
         if mean["images"] < len(group):
             equal = f"{method}: {len(group) - mean['images']} of {len(group)} images"
             notes.append(f"{dataset} x{scale} {equal} equal the original and are in no mean")
-        rows.append((means, method, ours, *beside, _cell(mean_lpips(group))))
-    columns = ("mean (images)", "method", "PSNR/SSIM", "published", "difference", "LPIPS")
-    _print_table(columns, rows)
+        far = [_cell(mean_distance(group, name)) for name in _DISTANCES]
+        rows.append((means, method, ours, *beside, *far))
+    scores_and_published = ("mean (images)", "method", "PSNR/SSIM", "published", "difference")
+    _print_table((*scores_and_published, *_DISTANCES.values()), rows)
     for note in notes:
         print(_printable(note))
     for source in dict.fromkeys(figure.source for figure in quoted):
@@ -151,8 +163,8 @@ def _cells(psnr: float, ssim: float) -> tuple[str, str]:
     return f"{psnr:.2f}", f"{ssim:.4f}"
 
 
-def _cell(lpips: float | None) -> str:
-    return "" if lpips is None else f"{lpips:.4f}"
+def _cell(distance: float | None) -> str:
+    return "" if distance is None else f"{distance:.4f}"
 
 
 def _beside(

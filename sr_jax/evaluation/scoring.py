@@ -37,6 +37,7 @@ class Score(NamedTuple):
     psnr: float
     ssim: float
     lpips: float | None = None
+    dists: float | None = None
 
 
 class Key(NamedTuple):
@@ -275,7 +276,8 @@ def mean_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
     return rows
 
 
-def mean_lpips(scores: Sequence[Score]) -> float | None:
-    """The mean LPIPS, or None if it was not measured on all."""
-    distances = [score.lpips for score in scores if score.lpips is not None]
+def mean_distance(scores: Sequence[Score], name: str) -> float | None:
+    """The mean of 'lpips' or 'dists', or None if it was not measured on all."""
+    measured = [getattr(score, name) for score in scores]
+    distances = [value for value in measured if value is not None]
     return sum(distances) / len(distances) if len(distances) == len(scores) else None

@@ -1,7 +1,8 @@
 """VGG's convolutional layers, the features of perceptual losses: Simonyan, Zisserman, "Very Deep
 Convolutional Networks for Large-Scale Image Recognition" (ICLR 2015, arXiv 1409.1556)."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import flax.linen as nn
@@ -54,12 +55,20 @@ class VGG(Network):
         return self.feature_maps(images, (self._tap(),))[0]
 
     @nn.compact
-    def feature_maps(self, images: jax.Array, taps: Sequence[str]) -> list[jax.Array]:
+    def feature_maps(
+        self,
+        images: jax.Array,
+        taps: Sequence[str],
+        pool: Callable[[jax.Array], jax.Array] = functools.partial(
+            nn.max_pool, window_shape=(2, 2), strides=(2, 2)
+        ),
+    ) -> list[jax.Array]:
         """Several feature maps of one pass: `model.apply(variables, images, taps, method=...)`.
 
         Args:
             images: (N, H, W, 3) in [0, 1].
             taps: layers, before or after the activation as `after_relu` says.
+            pool: what halves the sides between two blocks.
 
         Returns:
             A feature map for each tap, in their order.
@@ -77,7 +86,7 @@ class VGG(Network):
         for name in names[: last + 1]:
             block, index = _block_and_index(name)
             if block > 1 and index == 1:
-                x = nn.max_pool(x, (2, 2), (2, 2))
+                x = pool(x)
             y = Conv(
                 min(64 * 2 ** (block - 1), 512),
                 # As torchvision trains it: He et al. over the fan-out.

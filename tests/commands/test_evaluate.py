@@ -257,33 +257,34 @@ def test_comparison_is_written(workdir, photos, tmp_path):
         evaluate([photos], **arguments, comparison=tmp_path / "c.png")
 
 
-def test_lpips_goes_to_a_file_of_its_own(photos, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["lpips", "dists"])
+def test_a_distance_goes_to_a_file_of_its_own(name, photos, tmp_path, monkeypatch, capsys):
     """A stand-in for the distance, which tests/test_perceptual.py checks."""
 
     def load():
         return lambda image, reference: float(np.abs(image.astype(float) - reference).mean()) / 255
 
-    monkeypatch.setattr(perceptual, "load_lpips", load)
-    evaluate([photos], model=["bicubic"], scale=[2], output=tmp_path / "scores.json", lpips=True)
-    content = read(tmp_path / "scores.lpips.json")
+    monkeypatch.setattr(perceptual, f"load_{name}", load)
+    evaluate([photos], **BICUBIC_X2, output=tmp_path / "scores.json", **{name: True})
+    content = read(tmp_path / f"scores.{name}.json")
     assert [set(row) for row in content["images"]] == [
-        {"dataset", "scale", "method", "image", "lpips"}
+        {"dataset", "scale", "method", "image", name}
     ] * 3
     (mean,) = content["means"]
-    values = [row["lpips"] for row in content["images"]]
+    values = [row[name] for row in content["images"]]
     assert mean == {
         "dataset": "photos",
         "scale": 2,
         "method": "bicubic",
-        "lpips": pytest.approx(np.mean(values)),
+        name: pytest.approx(np.mean(values)),
         "images": 3,
     }
-    assert "lpips" not in (tmp_path / "scores.csv").read_text()
+    assert name not in (tmp_path / "scores.csv").read_text()
     assert set(read(tmp_path / "scores.json")[0]) == {
         "dataset", "scale", "method", "psnr", "ssim", "images",
     }  # fmt: skip
     printed = capsys.readouterr().out
-    assert "LPIPS" in printed
+    assert name.upper() in printed
     assert f"{np.mean(values):.4f}" in printed
 
 

@@ -11,7 +11,7 @@ from sr_jax.evaluation.scoring import (
     BICUBIC,
     Score,
     list_contenders,
-    mean_lpips,
+    mean_distance,
     mean_scores,
     score_all,
     score_image,
@@ -194,10 +194,10 @@ def test_names_that_cannot_be_rows_are_refused(network, name):
         list_contenders(network, name=name)
 
 
-def test_mean_lpips_needs_all():
+def test_a_mean_distance_needs_all():
     scores = [
         Score("set", 2, "m", name, 30.0, 0.9, lpips)
         for name, lpips in zip("ab", (0.1, 0.3), strict=True)
     ]
-    assert mean_lpips(scores) == pytest.approx(0.2)
-    assert mean_lpips([scores[0], scores[1]._replace(lpips=None)]) is None
+    assert mean_distance(scores, "lpips") == pytest.approx(0.2)
+    assert mean_distance([scores[0], scores[1]._replace(lpips=None)], "lpips") is None
