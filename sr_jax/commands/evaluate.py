@@ -1,7 +1,7 @@
 """`sr-jax evaluate`: scores of a network on folders of images, with bicubic beside it."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,12 +161,12 @@ def evaluate(
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
-    distances: dict[str, Callable[..., float]] = {}
+    measure_lpips = measure_dists = None
     if lpips or dists:
         from sr_jax.evaluation import perceptual
 
-        distances |= {"lpips": perceptual.load_lpips()} if lpips else {}
-        distances |= {"dists": perceptual.load_dists()} if dists else {}
+        measure_lpips = perceptual.load_lpips() if lpips else None
+        measure_dists = perceptual.load_dists() if dists else None
     request = {
         "model": identities,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
@@ -201,10 +201,10 @@ def evaluate(
             if isinstance(result, str):
                 raise ValueError(result)
             score, image = result
-            if distances:
-                original = pair.hr(score.scale)
-                far = {name: distance(image, original) for name, distance in distances.items()}
-                score = score._replace(**far)
+            if measure_lpips:
+                score = score._replace(lpips=measure_lpips(image, pair.hr(score.scale)))
+            if measure_dists:
+                score = score._replace(dists=measure_dists(image, pair.hr(score.scale)))
             if save_images:
                 write_image(_image_path(save_images, *key), image)
         except (ValueError, OSError) as error:

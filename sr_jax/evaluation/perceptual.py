@@ -175,7 +175,7 @@ def load_dists() -> Callable[[np.ndarray, np.ndarray], float]:
 
 def _compare(
     name: str,
-    distance: Callable[[Variables, Any, jax.Array, jax.Array], jax.Array],
+    distance: Callable[..., jax.Array],
     variables: Variables,
     learned: Any,
     image: np.ndarray,
