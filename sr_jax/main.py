@@ -1,6 +1,9 @@
 """Trains or evaluates what a config describes.
 
 python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=runs/edsr]
+
+`sr-jax train` lists the recipes, and `sr-jax train RECIPE --show` prints the fields of one, each of
+which --config.FIELD=VALUE changes.
 """
 
 import os
