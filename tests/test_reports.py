@@ -18,12 +18,14 @@ import typer
 from helpers import random_variables
 from PIL import Image
 
+import sr_jax
 from configs import edsr
 from sr_jax import weights
 from sr_jax.commands.convert import convert
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, read_picture
+from sr_jax.inference.program import compiled
 from sr_jax.models import create_model
 from sr_jax.recipe import read_config
 from sr_jax.train import train
@@ -205,6 +207,21 @@ def test_08_suffixes(reported, model, tmp_path, capsys):
     done = ["eight", "four", "one", "seven", "six", "three", "two"]
     assert names(tmp_path / "out") == [f"{name}.png" for name in done]
     assert "five.jpeg_large" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_14_many_sizes(shared, model, tmp_path):
+    """Few programs, the same pixels: each crop of another size by itself gives them too."""
+    script = [sys.executable, shared(f"{REPORTS}/14_many_sizes.py"), tmp_path / "in", "400"]
+    subprocess.run(script, check=True)
+    compiled.cache_clear()
+    upscale([tmp_path / "in"], model=model, output=tmp_path / "out")
+    assert compiled.cache_info().misses < 10
+    assert len(names(tmp_path / "out")) == 400
+    for name in ("0000.png", "0123.png", "0399.png"):
+        alone = sr_jax.Upscaler(model)(read_image(tmp_path / "in" / name))
+        found = read_image(tmp_path / "out" / name)
+        np.testing.assert_allclose(np.int32(found), alone, atol=1)
 
 
 def test_09_files_of_one_stem(reported, model, tmp_path):
