@@ -181,6 +181,17 @@ def test_a_command_is_as_the_program_takes_it(command):
     check(command)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_commands_within_sentences_have_these_options(page):
+    for span in re.findall(r"`(sr-jax [^`]+)`", page.read_text()):
+        _, name, *words = shlex.split(span)
+        assert name in COMMANDS, span
+        known = {"--help"}
+        for parameter in COMMANDS[name].params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, span
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
