@@ -3,6 +3,7 @@
 #                trainings run as processes are compiled as users get them
 # make test-all  these and the slow tests, all compiled as users get them
 # make lint      ruff and mypy
+# make docs      the pages of docs/ and of the docstrings, into site/
 # ACCELERATOR=cpu|cuda12|tpu overrides what is found.
 
 PYTHON ?= python3
@@ -11,6 +12,7 @@ REQUIREMENTS = $(if $(filter cpu,$(ACCELERATOR)),requirements.txt,requirements-$
 BIN = .venv/bin
 RUNTIME = .venv/installed-$(ACCELERATOR)
 DEVELOPMENT = .venv/installed-$(ACCELERATOR)-dev
+DOCUMENTATION = .venv/installed-docs
 DEMO = runs/demo
 # No optimisations, and one thread, of NumPy and PyTorch too: the tests run side by side.
 FAST_COMPILER = --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
@@ -19,7 +21,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # A file's tests go to one worker: they share trainings and compiled programs.
 BY_FILE = --dist loadfile
 
-.PHONY: demo test test-all lint venv clean
+.PHONY: demo test test-all lint docs venv clean
 
 demo: $(RUNTIME)
 	$(BIN)/python -m sr_jax.main --config=configs/demo.py --workdir=$(DEMO)
@@ -43,6 +45,9 @@ lint: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCUMENTATION)
+	$(BIN)/mkdocs build --strict
+
 venv: $(DEVELOPMENT)
 
 $(RUNTIME): requirements.txt $(REQUIREMENTS) pyproject.toml
@@ -55,5 +60,10 @@ $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 	$(BIN)/python -m pip install -qq --requirement requirements-dev.txt
 	touch $@
 
+$(DOCUMENTATION): requirements-docs.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -qq --requirement requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
