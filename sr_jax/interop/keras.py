@@ -38,7 +38,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], Fields]:
     try:
         import h5py
     except ImportError:
-        raise ValueError("reading .h5 files needs h5py: pip install h5py") from None
+        raise ValueError("reading .h5 files needs h5py: pip install 'sr-jax[keras]'") from None
     try:
         with h5py.File(path) as file:
             layers = _layers(file.get("model_weights", file))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from absl import logging
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # What a line begins with; other terms of the loss come behind.
@@ -24,13 +25,15 @@ class Display:
         """
         self._stop = stop
         self._bicubic: dict[str, float] = {}
+        console = Console(stderr=True)
         self._bar = Progress(
             TextColumn(name),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
-            disable=not bar,
+            console=console,
+            disable=not (bar and console.is_terminal),
         )
         self._task = self._bar.add_task("", total=stop, completed=start, status="compiling ...")
 
@@ -59,7 +62,7 @@ class Display:
             f"{done}/{self._stop}",
             f"loss {logged['train/loss']:.3g}",
             f"psnr {logged['train/psnr']:.1f}",
-            f"lr {logged['train/learning_rate']:.0e}".replace("e-0", "e-"),
+            f"lr {logged['train/learning_rate']:.1e}".replace(".0e", "e").replace("e-0", "e-"),
             f"{rate:.3g} img/s" if rate < 1000 else f"{rate:.0f} img/s",
             f"data {logged['speed/data_wait_share']:.0%}",
             f"eta {left or f'{round(minutes / 60)} h'}",

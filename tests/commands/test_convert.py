@@ -94,7 +94,7 @@ def test_without_pytorch(tmp_path, convert, monkeypatch, state_dict, suffix):
     printed = convert(tmp_path / f"net{suffix}", tmp_path / "out" / "net.safetensors")
     assert "srresnet" in printed
     (tmp_path / "net.pth").write_bytes(b"PK")
-    with pytest.raises(SystemExit, match="needs PyTorch: pip install torch"):
+    with pytest.raises(SystemExit, match=r"needs PyTorch: pip install 'sr-jax\[torch\]'"):
         convert(tmp_path / "net.pth", tmp_path / "other.safetensors")
 
 

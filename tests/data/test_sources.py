@@ -94,7 +94,7 @@ def test_photos_are_reduced_by_matlab_bicubic(scale: int) -> None:
 
 def test_photos_without_their_wheel_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install scikit-image scikit-learn"):
+    with pytest.raises(ValueError, match=r"pip install 'sr-jax\[train\]'"):
         load("photos", "train")
 
 

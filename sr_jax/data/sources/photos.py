@@ -60,6 +60,4 @@ def _wheel_file(photo: str) -> Path:
     for location in (spec.submodule_search_locations or ()) if spec else ():
         if (Path(location) / inside).is_file():
             return Path(location) / inside
-    raise ValueError(
-        f"the source 'photos' needs {photo}: run `pip install scikit-image scikit-learn`"
-    )
+    raise ValueError(f"the source 'photos' needs {photo}: run `pip install 'sr-jax[train]'`")
