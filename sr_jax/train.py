@@ -93,14 +93,16 @@ def _train(
     writer = EventWriter(workdir if first else None)
     writer.write_hparams(flax.traverse_util.flatten_dict(dict(recipe.config), sep="/"))
     name = describe_model(model)[0]
+    machines = f"{mesh.size} device{'s' if mesh.size > 1 else ''}"
+    if jax.process_count() > 1:
+        machines += f" of {jax.process_count()} processes"
     logging.info(
-        "%s, %d parameters, %d training images, %d validation images, %d devices, %d processes",
+        "%s: %s parameters; %d images, %d for validation; %s",
         name,
-        count_parameters({"params": state.params}),
+        f"{count_parameters({'params': state.params}):,}",
         len(sampler.images),
         len(recipe.validation),
-        mesh.size,
-        jax.process_count(),
+        machines,
     )
     stream: Iterator[Any]
     if images is None:
@@ -198,7 +200,7 @@ def keep_best(
     if psnr > best:
         weights.save(workdir / "weights-best.safetensors", model, variables)
         write_bytes(record, json.dumps({"step": step, "psnr": psnr}).encode())
-        return ", the best so far"
+        return ", the best"
     return f", best {best:.2f} at {best_step}" if best_step is not None else ""
 
 

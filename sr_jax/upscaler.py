@@ -51,7 +51,8 @@ class Upscaler:
     """A network that enlarges images: `Upscaler("weights.safetensors")(image)`.
 
     Attributes:
-        model, variables: the network.
+        model: the network.
+        variables: its variables.
         scale: by which it enlarges, a whole number or not.
     """
 

@@ -82,10 +82,18 @@ def log_to_terminal(*, warnings_only: bool = False) -> None:
     Args:
         warnings_only: for all processes of a run but one.
     """
+    from rich.console import Console
     from rich.logging import RichHandler
 
-    handler: logging.Handler = RichHandler(show_path=False, log_time_format="%H:%M:%S")
-    if not sys.stderr.isatty():  # a log file wants whole lines
+    console = Console(stderr=True)
+    handler: logging.Handler = RichHandler(
+        console=console,
+        show_level=False,
+        show_path=False,
+        log_time_format="%H:%M:%S",
+        omit_repeated_times=False,
+    )
+    if not console.is_terminal:  # a log file wants whole lines
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.addFilter(_admit)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
+from rich.console import Console
 from rich.progress import track
 
 from sr_jax.data.degradation import downscale
@@ -133,7 +134,15 @@ class PatchSampler:
         least = self.smallest_side()
         usable: list[ImagePair] = []
         small: list[ImagePair] = []
-        for image in track(self.images, "checking sizes", transient=True):
+        console = Console(stderr=True)
+        checked = track(
+            self.images,
+            "checking sizes",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        for image in checked:
             try:
                 side = image.shorter_side() or least
             except ValueError as error:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rich.console import Console
 from rich.progress import Progress
 
 from sr_jax.cluster import all_agree
@@ -179,7 +180,9 @@ def _read(
 def _shown(images: Iterable[Any], total: int) -> Iterator[Any]:
     """Passes on what it gets, with a bar once that takes long."""
     began = time.perf_counter()
-    bar = Progress(transient=True, disable=jax.process_index() > 0)
+    console = Console(stderr=True)
+    hidden = jax.process_index() > 0 or not console.is_terminal
+    bar = Progress(console=console, transient=True, disable=hidden)
     task = bar.add_task("reading images", total=total)
     try:
         for image in images:

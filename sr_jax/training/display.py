@@ -83,13 +83,11 @@ class Display:
             kind, _, scale = name.partition("psnr_")
             if not scale:
                 continue
-            score = f"{psnr:.2f} dB, ssim {scores[f'{kind}ssim_{scale}']:.4f}"
             if "bicubic" in kind:
                 self._bicubic[scale] = psnr
-                logging.info("validation %s: bicubic %s", scale, score)
+                logging.info("validation %s: bicubic %.2f dB", scale, psnr)
                 continue
             bicubic = self._bicubic.get(scale)
-            beside = f" (bicubic {bicubic:.2f})" if bicubic is not None else ""
-            logging.info(
-                "%d/%d validation %s: %s%s%s", done, self._stop, scale, score, beside, best
-            )
+            beside = f", bicubic {bicubic:.2f}" if bicubic is not None else ""
+            where = f"{done}/{self._stop} validation {scale}"
+            logging.info("%s: %.2f dB%s%s", where, psnr, beside, best)

@@ -49,9 +49,12 @@ def test_validation_is_beside_bicubic(lines):
         "validation/psnr_x3": 28.0,
         "validation/ssim_x3": 0.85,
     }
-    display.validation(400, scores, ", the best so far")
-    assert lines() == [
-        "validation x2: bicubic 29.80 dB, ssim 0.8912",
-        "400/800 validation x2: 31.20 dB, ssim 0.9160 (bicubic 29.80), the best so far",
-        "400/800 validation x3: 28.00 dB, ssim 0.8500, the best so far",
+    display.validation(400, scores, ", the best")
+    Display("mdsr", 0, 300_000, bar=False).validation(100_000, scores, ", best 31.80 at 90000")
+    assert lines()[:4] == [
+        "validation x2: bicubic 29.80 dB",
+        "400/800 validation x2: 31.20 dB, bicubic 29.80, the best",
+        "400/800 validation x3: 28.00 dB, the best",
+        "100000/300000 validation x2: 31.20 dB, best 31.80 at 90000",
     ]
+    assert 9 + len(lines()[3] + ", bicubic 29.80") <= 82
