@@ -125,7 +125,7 @@ def test_killed_and_signalled_equals_uninterrupted(number, code, uninterrupted, 
 @pytest.mark.parametrize("network", ["edsr", "mdsr", "srgan"])
 def test_killed_20_times_equals_uninterrupted(network, tmp_path, record_property):
     """Bit-equal, for one network, for branches that take turns, and for two networks at once."""
-    arguments = ("--config.train.steps=200", "--config.train.log_every=50")
+    arguments = ("--config.train.steps=1000", "--config.train.log_every=50")
     train(tmp_path / "whole", *arguments, "--config.train.checkpoint_every=100", network=network)
     arguments += ("--config.train.checkpoint_every=2",)
     workdir = tmp_path / "run"

@@ -207,11 +207,11 @@ def prepare_sides(cell: Cell) -> Sides:
         algorithm: pytorch.randomised(cell, pytorch.twins_of(cell, algorithm))
         for algorithm in cell.network.algorithms
     }
-    models = [ours.model_of(cell), ours.discriminator_of(cell)]
+    makers = (ours.model_of, ours.discriminator_of)
     first = next(iter(twins.values()))
     sides = tuple(
-        ours.Side(model, from_torch(pytorch.numpy_state(twin))[1])
-        for model, twin in zip(models, first, strict=False)
+        ours.Side(make(cell), from_torch(pytorch.numpy_state(twin))[1])
+        for make, twin in zip(makers, first, strict=False)
     )
     random = np.random.default_rng(0)
     images, targets = (
