@@ -93,6 +93,8 @@ def get_defaults() -> ConfigDict:
                 "decay_factor": 0.5,  # the rate is multiplied by this ...
                 "decay_every": 0,  # ... every so many updates (0: never) ...
                 "decay_at": (),  # ... and at each of these
+                "warmup": 0,  # updates in which the rate rises from 0; 0: none
+                "cosine": 0,  # updates in which it falls to 0 along half a cosine; 0: it does not
                 "b1": 0.9,
                 "b2": 0.999,
                 "eps": 1e-8,
@@ -213,4 +215,6 @@ def cut_down(
     rates = config.optimizer
     rates.learning_rate = learning_rate
     rates.decay_every = rates.decay_every * steps // recipe_steps
+    rates.warmup = rates.warmup * steps // recipe_steps
+    rates.cosine = rates.cosine * steps // recipe_steps
     rates.decay_at = tuple(step * steps // recipe_steps for step in rates.decay_at)

@@ -65,6 +65,8 @@ RANGES: Mapping[str, Range] = {
     "optimizer.learning_rate": _POSITIVE,
     "optimizer.decay_factor": Range(lambda value: 0 < value <= 1, "above 0, 1 at most"),
     "optimizer.decay_every": _ANY_COUNT,
+    "optimizer.warmup": _ANY_COUNT,
+    "optimizer.cosine": _ANY_COUNT,
     "optimizer.decay_at": Range(
         lambda value: all(type(step) is int and step >= 1 for step in value),
         "whole numbers from 1 on",

@@ -213,9 +213,8 @@ def read_optimizer(
 
 def read_schedule(section: ConfigDict) -> optax.Schedule:
     """The learning rate of a config's section `optimizer`."""
-    return make_schedule(
-        section.learning_rate, section.decay_factor, section.decay_every, section.decay_at
-    )
+    names = ("learning_rate", "decay_factor", "decay_every", "decay_at", "warmup", "cosine")
+    return make_schedule(**{name: section[name] for name in names})
 
 
 def read_loss(section: ConfigDict) -> Loss:

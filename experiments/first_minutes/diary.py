@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.harness import REPOSITORY, Rows, table
+from experiments import harness
 from sr_jax.data.sources.photos import list_photos
 from sr_jax.imaging.files import write_image
 
@@ -32,7 +32,7 @@ def commands(place: Path, python: str) -> list[tuple[str, Path, Path | None]]:
     clone, work = place / "sr_jax", place / "elsewhere"
     venv, wheel = work / ".venv", f"{place}/sr_jax/dist/*.whl"
     return [
-        (f"git clone {REPOSITORY} sr_jax", place, clone),
+        (f"git clone {harness.REPOSITORY} sr_jax", place, clone),
         ("make demo", clone, clone / ".venv"),
         (".venv/bin/sr-jax upscale ../photo.jpg --model runs/demo", clone, None),
         (".venv/bin/pip wheel --quiet --no-deps --wheel-dir dist .", clone, clone / "dist"),
@@ -58,7 +58,7 @@ def main(
     ),
 ) -> None:
     """Types all commands, one after the other; the first that fails ends it."""
-    rows = Rows(output, make_table)
+    rows = harness.Rows(output, table)
     if rows.found:
         raise ValueError(f"{rows.path} exists: remove it to measure anew")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -79,7 +79,8 @@ def main(
             seconds = time.perf_counter() - start
             if ended.returncode:
                 raise ValueError(f"{command} failed:\n{ended.stdout}{ended.stderr}")
-            typed = command.replace(str(place), "..").replace(python, "python3")
+            typed = command.replace(str(harness.REPOSITORY), "URL").replace(str(place), "..")
+            typed = typed.replace(python, "python3")
             megabytes = size(counted) if counted else None
             last = (ended.stdout + ended.stderr).strip().splitlines()[-1:] or [""]
             found.append({"command": typed, "seconds": seconds, "megabytes": megabytes})
@@ -88,7 +89,7 @@ def main(
         rows.add(row)
 
 
-def make_table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Markdown of the rows."""
     lines = [
         (
@@ -98,7 +99,7 @@ def make_table(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return "\n".join(table(("typed", "seconds", "MB"), lines))
+    return "\n".join(harness.table(("typed", "seconds", "MB"), lines))
 
 
 if __name__ == "__main__":

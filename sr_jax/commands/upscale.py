@@ -93,7 +93,8 @@ def upscale(
         str,
         typer.Option(
             help="Side of the tiles in pixels; 'auto': whole images, or the largest tiles that fit "
-            "into memory, but tiles of one size for images of many sizes; 'none': whole images."
+            "into memory; in folders of many sizes padded so that they share programs, with the "
+            "same result where the network allows it; 'none': whole images."
         ),
     ] = "auto",
     overlap: Annotated[
@@ -147,21 +148,12 @@ def upscale(
         raise ValueError(f"--scale is {scale}, expected a positive number")
     if model == _BICUBIC and (scale is None or comparison or dry_run):
         raise ValueError("--model bicubic needs --scale, and has no --comparison and no --dry-run")
-    kind = _SUFFIXES[file_format or "png"]
-    if output is not None and is_file_name(output):
-        if file_format:
-            raise ValueError(f"--output {output} names the format already: leave --format out")
-        kind = output.suffix.lower()
-    if quality and kind not in _LOSSY:
-        raise ValueError(f"--quality is for JPEG, WebP and AVIF, not for {kind} files")
+    kind = _kind_of_output(output, file_format, quality)
     for given in inputs if output is None and not dry_run else ():
         if given.is_dir():
             raise ValueError(f"give --output, a folder for the results of {given}")
     files, failures, left_out = find_images(inputs, output)
-    if output is not None:
-        targets, unnamed = name_outputs(files, output, suffix, kind)
-        if comparison in (*targets, *targets.values()):
-            raise ValueError(f"--comparison {comparison} is an input or an output: name another")
+    targets, unnamed = name_outputs(files, output, suffix, kind) if output else ({}, [])
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -196,6 +188,8 @@ def upscale(
         folder = next((target.parent for target in targets.values()), Path())
     else:
         folder = output.parent if is_file_name(output) else output
+    if comparison in (*targets, *targets.values()):
+        raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
     failures += unnamed
     console = Console(stderr=True)
     identity = opened.identity if opened else model
@@ -289,6 +283,18 @@ def upscale(
         raise typer.Exit(1)
     if not dry_run:
         journal.close()
+
+
+def _kind_of_output(output: Path | None, file_format: Format | None, quality: int | None) -> str:
+    """The suffix of the files that are written."""
+    kind = _SUFFIXES[file_format or "png"]
+    if output is not None and is_file_name(output):
+        if file_format:
+            raise ValueError(f"--output {output} names the format already: leave --format out")
+        kind = output.suffix.lower()
+    if quality and kind not in _LOSSY:
+        raise ValueError(f"--quality is for JPEG, WebP and AVIF, not for {kind} files")
+    return kind
 
 
 def _origin(path: Path) -> dict[str, Any]:

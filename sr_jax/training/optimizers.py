@@ -21,21 +21,30 @@ def make_schedule(
     decay_factor: float = 0.5,
     decay_every: int = 0,
     decay_at: Sequence[int] = (),
+    warmup: int = 0,
+    cosine: int = 0,
 ) -> optax.Schedule:
     """The learning rate as a function of the number of updates done.
 
     Args:
-        learning_rate: at the start.
+        learning_rate: at the start, or after the warm-up.
         decay_factor: what it is multiplied by at each decay.
         decay_every: updates between decays; 0: none.
         decay_at: single updates after which it decays.
+        warmup: updates in which it rises in equal steps, the first one above 0; 0: none.
+        cosine: updates in which it falls to 0 along half a cosine; 0: it does not.
     """
 
     def schedule(count: jax.Array) -> jax.Array:
         decays = jnp.sum(jnp.asarray(count) >= jnp.asarray(decay_at, jnp.int32))
         if decay_every:
             decays += count // decay_every
-        return jnp.asarray(learning_rate * decay_factor**decays, jnp.float32)
+        rate = learning_rate * decay_factor**decays
+        if warmup:
+            rate *= jnp.minimum(1, (count + 1) / warmup)
+        if cosine:
+            rate *= (1 + jnp.cos(jnp.pi * jnp.minimum(1, count / cosine))) / 2
+        return jnp.asarray(rate, jnp.float32)
 
     return schedule
 

@@ -12,6 +12,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 @pytest.mark.parametrize(
     ("module", "name"),
     [
+        ("first_minutes.diary", "rows"),
         ("memory.attention", "attention"),
         ("memory.networks", "networks"),
         ("memory.training", "training"),

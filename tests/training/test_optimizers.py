@@ -35,6 +35,18 @@ def run(section, params, gradients):
     return params
 
 
+def test_schedule_warms_up_and_falls_along_a_cosine():
+    schedule = read_schedule(config(learning_rate=0.1, warmup=4, cosine=8))
+    rising = [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]
+    falling = [(1 + np.cos(np.pi * min(1, step / 8))) / 2 for step in range(10)]
+    found = [float(schedule(step)) for step in range(10)]
+    np.testing.assert_allclose(found, 0.1 * np.multiply(rising, falling), rtol=1e-6, atol=1e-9)
+    alone = read_schedule(config(learning_rate=0.1, warmup=2))
+    np.testing.assert_allclose(
+        [float(alone(step)) for step in range(3)], [0.05, 0.1, 0.1], rtol=1e-6
+    )
+
+
 def test_vdsr_clips_by_the_current_rate_then_decays_weights():
     """theta 0.01: the bound is 0.01 / 0.1 = 0.1, then 0.01 / 0.01 = 1; momentum 0.5."""
     params = run(
