@@ -89,13 +89,14 @@ def _find(folder: Path) -> list[Run]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder")
     return [
-        _read(path.parent, folder)
+        read_run(path.parent, folder)
         for path in sorted(folder.rglob("config.json"))
         if any(path.parent.glob("events.out.tfevents.*"))
     ]
 
 
-def _read(workdir: Path, folder: Path) -> Run:
+def read_run(workdir: Path, folder: Path) -> Run:
+    """What a workdir below a folder tells; ValueError where its config.json is damaged."""
     # TensorBoard reads its files without TensorFlow where there is a module of this name.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
