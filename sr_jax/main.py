@@ -30,7 +30,9 @@ FLAGS = flags.FLAGS
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Recipe, FILE[:ARGUMENT,...].")
 flags.mark_flag_as_required("config")
 WORKDIR = flags.DEFINE_string("workdir", None, "Default: runs/<config>-<arguments>.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "show"], "What to do; show: print all fields."
+)
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for several.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of a few steps to WORKDIR/profile.")
@@ -39,6 +41,11 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
+    if MODE.value == "show":
+        import yaml
+
+        print(yaml.safe_dump(json.loads(CONFIG.value.to_json())), end="")
+        return
     log_to_terminal(warnings_only=bool(PROCESS_ID.value))
     recipe = config_flags.get_config_filename(FLAGS["config"])
     logging.info("%s: starting JAX", recipe)
@@ -60,13 +67,6 @@ def main(_: object) -> None:
         train(read_config(config), workdir, profile=PROFILE.value)
         return
     evaluate(config, workdir)
-
-
-def show(_: object) -> None:
-    """Prints the config as YAML, with lists for tuples."""
-    import yaml
-
-    print(yaml.safe_dump(json.loads(CONFIG.value.to_json())), end="")
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> None:

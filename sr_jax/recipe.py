@@ -201,20 +201,22 @@ def load_images(config: ConfigDict, split: str) -> tuple[ImagePair, ...]:
     return sources.load(data.source, split, path=data.path, scales=data.scales)
 
 
+# The fields of the section `optimizer` that make the schedule.
+_RATES = ("learning_rate", "decay_factor", "decay_every", "decay_at", "warmup", "cosine")
+
+
 def read_optimizer(
     section: ConfigDict, model: Network | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser of a config's section `optimizer`."""
-    rates = ("learning_rate", "decay_factor", "decay_every", "decay_at")
-    fields = {name: value for name, value in section.items() if name not in rates}
+    fields = {name: value for name, value in section.items() if name not in _RATES}
     fields["layer_rates"] = dict(section.layer_rates)
     return make_optimizer(**fields, model=model)
 
 
 def read_schedule(section: ConfigDict) -> optax.Schedule:
     """The learning rate of a config's section `optimizer`."""
-    names = ("learning_rate", "decay_factor", "decay_every", "decay_at", "warmup", "cosine")
-    return make_schedule(**{name: section[name] for name in names})
+    return make_schedule(**{name: section[name] for name in _RATES})
 
 
 def read_loss(section: ConfigDict) -> Loss:

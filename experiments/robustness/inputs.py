@@ -43,6 +43,8 @@ WRONG_VALUES: dict[str, Sequence[str]] = {
     "optimizer.decay_factor": ("0", "-1", "2", "nan"),
     "optimizer.decay_every": ("-1",),
     "optimizer.decay_at": ("(0,)", "(-1,)", "(1.5,)"),
+    "optimizer.warmup": ("-1", "0.5"),
+    "optimizer.cosine": ("-1", "x"),
     "optimizer.b1": ("1", "-0.1", "nan"),
     "optimizer.b2": ("1", "1.5"),
     "optimizer.eps": ("0", "-1e-8", "nan"),

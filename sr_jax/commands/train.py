@@ -1,6 +1,7 @@
-"""`sr-jax train`: a recipe by name; `python -m sr_jax.main` does the work."""
+"""`sr-jax train`: a recipe by name, for which `python -m sr_jax.main` takes this one's place."""
 
 import ast
+import os
 import re
 import sys
 from pathlib import Path
@@ -37,9 +38,6 @@ def train(
     ] = False,
 ) -> None:
     """Trains a network by a recipe; the same command goes on after an interruption."""
-    from absl import app
-
-    from sr_jax import main as program
     from sr_jax.configuration import recipe_files
 
     files = recipe_files()
@@ -47,23 +45,23 @@ def train(
         _list(files)
         return
     name, _, given = recipe.partition(":")
-    arguments = [given, *(["smoke"] if smoke else []), *([f"folder={data}"] if data else [])]
+    words = [given, *(["smoke"] if smoke else []), *([f"folder={data}"] if data else [])]
     if data and not data.is_dir():
         raise ValueError(f"--data {data} is no folder")
     if name not in files and not name.endswith(".py"):
         raise ValueError(
             f"no recipe {name!r}; there are {', '.join(files)}, or give a file NAME.py"
         )
-    config = f"{files.get(name, name)}:{','.join(filter(None, arguments))}".rstrip(":")
-    argv = ["sr-jax train", f"--config={config}"]
-    argv += [f"--workdir={workdir}"] if workdir else []
+    config = f"{files.get(name, name)}:{','.join(filter(None, words))}".rstrip(":")
+    arguments = [f"--config={config}", *([f"--workdir={workdir}"] if workdir else [])]
+    arguments += ["--mode=show"] if show else []
     for change in changes or []:
         field, equals, _ = change.partition("=")
         if not (field and equals):
             raise ValueError(f"--set {change}: expected FIELD=VALUE, such as train.steps=1000")
-        argv.append(f"--config.{change}")
-    sys.argv = argv  # where ml_collections looks
-    app.run(program.show if show else program.main, argv=argv, flags_parser=program.parse_flags)
+        arguments.append(f"--config.{change}")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "sr_jax.main", *arguments])
 
 
 def _list(files: dict[str, Path]) -> None:

@@ -40,7 +40,6 @@ def test_without_a_recipe_they_are_listed(capsys):
         ({"recipe": "esdr"}, r"no recipe 'esdr'; there are csnln, .*edsr, .* or give a file"),
         ({"recipe": "edsr", "data": Path("/no/such")}, "--data /no/such is no folder"),
         ({"recipe": "edsr", "changes": ["train.steps"]}, "--set train.steps: expected FIELD=VALUE"),
-        ({"recipe": "none.py"}, "no recipe none.py"),
     ],
 )
 def test_what_is_refused(options, message):
@@ -48,14 +47,21 @@ def test_what_is_refused(options, message):
         train(**options)
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
-def test_fields_are_shown_as_they_would_be_trained(capsys):
-    with pytest.raises(SystemExit) as ended:
-        train("vdsr:photos", changes=["optimizer.learning_rate=0.05"], show=True)
-    assert not ended.value.code
-    shown = capsys.readouterr().out
+def test_fields_are_shown_as_they_would_be_trained():
+    command = [sys.executable, "-m", "sr_jax", "train", "vdsr:photos", "--show"]
+    command += ["--set", "optimizer.learning_rate=0.05"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "learning_rate: 0.05" in shown
     assert "depth: 20" in shown
+
+
+def test_what_takes_its_place(monkeypatch):
+    called = []
+    monkeypatch.setattr("os.execv", lambda *arguments: called.append(arguments))
+    train("mine.py:x2", workdir=Path("w"), smoke=True, changes=["train.steps=2", "seed=1"])
+    words = ["--config=mine.py:x2,smoke", "--workdir=w", "--config.train.steps=2"]
+    words.append("--config.seed=1")
+    assert called == [(sys.executable, [sys.executable, "-m", "sr_jax.main", *words])]
 
 
 def test_unknown_recipes_and_arguments_of_the_library():
