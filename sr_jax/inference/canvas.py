@@ -16,6 +16,7 @@ from jax import lax
 from sr_jax.models import Variables, check_call
 from sr_jax.models.layers import Conv
 from sr_jax.models.network import Network
+from sr_jax.ops.target import kept_loops
 
 
 class Canvases(NamedTuple):
@@ -62,7 +63,7 @@ def on_canvas(model: Network, variables: Variables, canvases: Canvases, *, scale
         return call(*args, **kwargs)
 
     # Not through `forward`, whose trace jit would serve outside the interceptor too.
-    with nn.intercept_methods(pad_beyond):
+    with nn.intercept_methods(pad_beyond), kept_loops():
         result: Any = model.apply(variables, images, scale=scale, train=False)
     return result
 

@@ -20,9 +20,9 @@ FEW_SIZES = 8  # so many compilations are worth the wait
 # that overlaps leave half of it.
 SHARED_TILE = 128
 
-# Multiply-adds that are done while a program is compiled: about 1.5 s at 130 G a second
+# Multiply-adds that are done while a program is compiled: about 0.5 s at 240 G a second
 # (EDSR-baseline on 2 cores), 5 s at 20 T a second.
-CPU_COMPILATION = 2e11
+CPU_COMPILATION = 1.2e11
 ACCELERATOR_COMPILATION = 1e14
 
 
@@ -202,7 +202,7 @@ def share_programs(
             height, width = _canvas(model, (cut[0], cut[1]), tile, choice) or cut
             tiles = math.prod(len(tile_starts(length, tile or length, radius)) for length in size)
             pixels += tiles * height * width
-            shapes.add((min(height, width), max(height, width)))
+            shapes.add((height, width))
         passes = 8 if settings.ensemble else 1
         compilation = CPU_COMPILATION if on_cpu else ACCELERATOR_COMPILATION
         return passes * pixels * per_pixel + len(shapes) * compilation

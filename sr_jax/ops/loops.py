@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from sr_jax.ops.target import platform, rematerialises
+from sr_jax.ops.target import keeps_loops, platform, rematerialises
 
 
 def unrolls(length: int, up_to: int) -> bool:
@@ -13,9 +13,11 @@ def unrolls(length: int, up_to: int) -> bool:
     On a GPU always: a loop copies all that its backward pass needs into stacked arrays and out of
     them, 230 GiB in a step of RCAN (experiments/programs). Elsewhere up to `up_to` rounds, for the
     sake of compile time. Never under rematerialisation: XLA would merge what is computed again
-    with what was computed before.
+    with what was computed before. Nor inside `kept_loops`.
     """
-    return (platform() == "gpu" or length <= up_to) and not rematerialises()
+    if keeps_loops() or rematerialises():
+        return False
+    return platform() == "gpu" or length <= up_to
 
 
 def loop_body(function: Callable) -> Callable:

@@ -80,7 +80,7 @@ def test_programs_are_weighed_against_arithmetic(network, memory):
     """The more images of a size and the heavier the network, the smaller the buckets."""
     memory(2**40)
     light, heavy = network("edsr_baseline", n_resblocks=1), network("edsr", n_resblocks=16)
-    for times, bucket in ((1, 128), (40, 64), (400, 1)):
+    for times, bucket in ((1, 128), (20, 64), (400, 1)):
         assert share_programs(*light, times * SMALL, 2, AUTO).bucket == bucket
     assert share_programs(*heavy, 10 * SMALL, 2, AUTO) == AUTO
 

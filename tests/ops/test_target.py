@@ -1,5 +1,7 @@
 """Programs are traced for the target that is asked for, and never served for another."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from sr_jax.ops.conv import conv2d
 from sr_jax.ops.products import exact_matmul
 from sr_jax.ops.target import (
     Target,
+    keeps_loops,
+    kept_loops,
     platform,
     rematerialisation,
     rematerialises,
@@ -44,18 +48,37 @@ def test_one_jitted_function_has_a_program_for_each_target():
         assert before > 0
 
 
-def test_rematerialisation_is_part_of_the_key():
+@pytest.mark.parametrize(
+    ("context", "inside"),
+    [(lambda on: rematerialisation(on), rematerialises), (lambda _: kept_loops(), keeps_loops)],
+)
+def test_a_context_is_part_of_the_key(context, inside):
     traced = []
 
     @jax.jit
     def f(x):
-        traced.append(rematerialises())
+        traced.append(inside())
         return x
 
     for enabled in (False, True, False, True):
-        with rematerialisation(enabled):
+        with context(enabled) if enabled else contextlib.nullcontext():
             f(1.0)
     assert traced == [False, True]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_kept_loops_are_a_block_compiled_once(platform):
+    model = create_model("edsr_baseline", n_resblocks=4, n_feats=4)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), example_images(model))
+
+    def loops() -> int:
+        step = jax.jit(lambda v, x: model.apply(v, x))
+        return step.lower(shapes, example_images(model)).as_text().count("stablehlo.while")
+
+    with traced_for(Target(platform)):
+        unrolled = loops()
+        with kept_loops():
+            assert loops() > unrolled
 
 
 def test_an_accelerator_holds_scores_by_its_memory():
