@@ -13,6 +13,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
     ("module", "name"),
     [
         ("first_minutes.diary", "rows"),
+        ("first_minutes.mistakes", "mistakes"),
         ("memory.attention", "attention"),
         ("memory.networks", "networks"),
         ("memory.training", "training"),
