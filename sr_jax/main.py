@@ -9,6 +9,7 @@ which --config.FIELD=VALUE changes.
 import json
 import os
 import re
+import traceback
 from pathlib import Path
 
 # TensorFlow only feeds data: keep it quiet.
@@ -41,6 +42,9 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 def main(_: object) -> None:
     """Sets up logging and processes, then trains or evaluates."""
+    if not isinstance(CONFIG.value, ConfigDict):
+        kind = type(CONFIG.value).__name__
+        raise ValueError(f"get_config of the recipe returns a {kind}, expected a ConfigDict")
     if MODE.value == "show":
         import yaml
 
@@ -109,12 +113,25 @@ def parse_flags(arguments: list[str]) -> list[str]:
     except AttributeError as error:
         reason = " ".join(str(error.args[0]).strip("'").replace("\\n", " ").split())
         reason = reason.replace("\\'", "'")
+        if "get_config" in reason:
+            raise ValueError(f"{given[0]} has no function get_config") from None
         raise ValueError(f"the config has no such field: {reason}") from error
     except flags.Error as error:
         reason = str(error)
         if "Traceback" in reason:
             reason = re.sub(r"^\w+: ", "", reason.strip().splitlines()[-1])
         raise ValueError(reason) from error
+    except Exception as error:  # of the recipe's own code
+        raise ValueError(_mistake(given[0].partition(":")[0], error)) from error
+
+
+def _mistake(file: str, error: Exception) -> str:
+    """Where in a recipe an error is, and what."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename.endswith(Path(file).name)]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    place = f"{file}, line {line}" if line else file
+    return f"{place}: {type(error).__name__}: {error}"
 
 
 def check_recipe(config: str) -> None:

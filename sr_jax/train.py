@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from sr_jax import weights
 from sr_jax.cluster import StopRequest
 from sr_jax.data import pipeline, resident
+from sr_jax.data.patches import PatchSampler
 from sr_jax.evaluation.validation import validate
 from sr_jax.mesh import fetch, make_mesh, replicated
 from sr_jax.models import count_parameters, describe_model
@@ -60,12 +61,14 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     begin = None
     if recipe.init_from and not has_checkpoints(workdir):  # which nothing is written without
         begin = read_start(recipe.init_from, recipe.model, strict=recipe.init_strict)
+    sampler = recipe.sampler.without_small_images()
     with claim_workdir(workdir, recipe.config, recipe.steps) or contextlib.nullcontext():
-        _train(recipe, workdir, mesh, begin, profile)
+        _train(recipe, sampler, workdir, mesh, begin, profile)
 
 
 def _train(
     recipe: Recipe,
+    sampler: PatchSampler,
     workdir: Path,
     mesh: Mesh,
     begin: Mapping[str, np.ndarray] | None,
@@ -73,7 +76,6 @@ def _train(
 ) -> None:
     model = recipe.model
     # ---------------------------------------------------------------------------------- images
-    sampler = recipe.sampler.without_small_images()
     images = resident.place(sampler, mesh, recipe.placement)
 
     # ------------------------------------------------------------------------ state and updates

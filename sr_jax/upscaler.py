@@ -121,6 +121,7 @@ class Upscaler:
                 f"an array of shape {image.shape}, expected (H, W), (H, W, C) or (N, H, W, C) with "
                 f"C one of {', '.join(map(str, kinds))}"
             )
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
         height, width = (max(1, math.floor(self.scale * n + 0.5)) for n in image.shape[:2])
         if image.ndim == 3 and channels == 1:
             return self(image[..., 0])[..., None]

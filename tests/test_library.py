@@ -64,6 +64,11 @@ def test_pil_images_keep_their_mode(upscaler, mode):
     np.testing.assert_array_equal(np.asarray(result), upscaler(array))
 
 
+def test_other_byte_orders_are_the_same_image(upscaler):
+    image = noise(12, 16, 3, dtype=np.uint16)
+    np.testing.assert_array_equal(upscaler(image.astype(">u2")), upscaler(image))
+
+
 def test_any_scale_is_reached_by_interpolation(network):
     image = noise(12, 16, 3)
     assert sr_jax.Upscaler(network, scale=2.5)(image).shape == (30, 40, 3)

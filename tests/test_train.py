@@ -14,11 +14,12 @@ from processes import Run, parameters, photos, read_events, scalars, steps, trai
 
 from sr_jax import weights
 from sr_jax.commands.convert import Target, convert
+from sr_jax.configuration import load_recipe
 from sr_jax.data import sources
 from sr_jax.data.patches import PatchSampler
 from sr_jax.models import create_model
 from sr_jax.opening import open_model
-from sr_jax.recipe import Recipe
+from sr_jax.recipe import Recipe, read_config
 from sr_jax.train import keep_best
 from sr_jax.train import train as train_parts
 from sr_jax.training.optimizers import make_optimizer, make_schedule
@@ -134,3 +135,12 @@ def test_parts_of_ones_own_train_without_a_config(tmp_path):
     assert steps(tmp_path / "run") == [2]
     with pytest.raises(ValueError, match=r"data.scales is \(2,\), but the network has \(3,\)"):
         dataclasses.replace(recipe, model=create_model("edsr_baseline", scale=3))
+
+
+def test_a_training_that_is_refused_writes_nothing(tmp_path):
+    config = load_recipe("edsr", f"smoke,folder={photos()}")
+    with config.unlocked():
+        config.data.lr_patch_size = 10_000
+    with pytest.raises(ValueError, match="no training image has a shorter side of 20000 pixels"):
+        train_parts(read_config(config), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -121,15 +121,18 @@ def evaluate(
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
-    named = {"--output": output, "--save-images": save_images, "--comparison": comparison}
-    for option, path in named.items():
+    written = {"--output": output, "--save-images": save_images, "--comparison": comparison}
+    for option, path in written.items():
         if path:
             check_local(option, path)
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
     )
-    places = dict(_named(given) for given in model if given != BICUBIC.method)
+    named = [_named(given) for given in model if given != BICUBIC.method]
+    places = dict(named)
+    if len(places) < len(named):
+        raise ValueError("two of the networks have the same name or place: give each its own")
     if not places and (name or ensemble or comparison):
         raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")
     if name and len(places) > 1:

@@ -34,6 +34,14 @@ def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
     from sr_jax.imaging.listing import list_files
 
     found = Found({}, [], [])
+    seen: set[str] = set()
+
+    def add(path: Path, name: Path) -> None:  # once, however it is spelled
+        place = os.path.realpath(path)
+        if place not in seen:
+            seen.add(place)
+            found.files[path] = name
+
     for given in inputs:
         if given.is_dir():
             results = os.path.realpath(output) if output else ""
@@ -50,7 +58,7 @@ def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
                 found.problems.append(f"{given} holds no image")
             for path in listing.images:
                 if not (results and os.path.realpath(path).startswith(results + os.sep)):
-                    found.files.setdefault(path, path.relative_to(given))
+                    add(path, path.relative_to(given))
         elif glob.has_magic(str(given)) and not os.path.lexists(given):
             # A pattern in quotation marks, which the shell has not replaced.
             matches = [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]
@@ -58,9 +66,9 @@ def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
             if not matches:
                 found.problems.append(f"no file matches {given}")
             for path in matches:
-                found.files.setdefault(path, Path(path.name))
+                add(path, Path(path.name))
         else:
-            found.files.setdefault(given, Path(given.name))
+            add(given, Path(given.name))
     return found
 
 
@@ -104,13 +112,16 @@ def name_outputs(
     if os.sep in suffix:
         raise ValueError(f"--suffix is {suffix!r}, expected part of a file's name")
     originals = {os.path.realpath(path): path for path in files}
-    stems = collections.Counter(name.with_suffix("") for name in files.values())
-    sources: dict[Path, Path] = {}
+    folders = {name: os.path.realpath((output / name).parent) for name in files.values()}
+    stems = collections.Counter((folders[name], name.stem) for name in files.values())
+    sources: dict[str, Path] = {}
+    targets: dict[Path, Path] = {}
     problems = []
     for path, name in files.items():
-        stem = name.stem if stems[name.with_suffix("")] == 1 else name.name
+        stem = name.stem if stems[folders[name], name.stem] == 1 else name.name
         target = output / name.with_name(f"{stem}{suffix}{kind}")
-        replaced = originals.get(os.path.realpath(target), path)
+        place = os.path.realpath(target)
+        replaced = originals.get(place, path)
         if replaced != path:
             problems.append(
                 f"the output of {path} would replace the input {replaced}: give another --output "
@@ -118,11 +129,35 @@ def name_outputs(
             )
         elif len(os.fsencode(target.name)) > _LONGEST_NAME:
             problems.append(f"cannot upscale {path}: the name of its output is too long")
-        elif target in sources:
+        elif place in sources:
             problems.append(
-                f"{sources[target]} and {path} would both become {target}: only the first does, "
+                f"{sources[place]} and {path} would both become {target}: only the first does, "
                 "give the other one another --output"
             )
         else:
-            sources[target] = path
-    return {path: target for target, path in sources.items()}, problems
+            sources[place] = path
+            targets[path] = target
+    return targets, problems
+
+
+def leave_out_results(
+    files: dict[Path, Path], suffix: str, kind: str
+) -> tuple[dict[Path, Path], list[str]]:
+    """Files that are not the results of others beside them, and a line for each that is.
+
+    So a pattern that matches the results of an earlier run does not upscale them again.
+    """
+    known = {os.path.realpath(path) for path in files}
+    results = {}
+    for path in files:
+        for stem in (path.stem, path.name):
+            result = os.path.realpath(path.with_name(f"{stem}{suffix}{kind}"))
+            if result in known and result != os.path.realpath(path):
+                results[result] = path
+    kept = {p: name for p, name in files.items() if os.path.realpath(p) not in results}
+    told = [
+        f"{path}, the result of {results[os.path.realpath(path)]}"
+        for path in files
+        if path not in kept
+    ]
+    return kept, told

@@ -1,5 +1,6 @@
 """What an unfinished command has done, so that the same command can go on."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,10 +21,14 @@ class Journal:
         """Reads what an earlier run has left, if it asked for the same; writes nothing.
 
         Args:
-            path: the file.
+            path: the file; or a folder, in which every request has a file of its own.
             asked: what the results depend on, plain values.
         """
-        self._path, self._asked = path, json.dumps(asked, sort_keys=True, default=str)
+        self._asked = json.dumps(asked, sort_keys=True, default=str)
+        if path.is_dir() or not path.suffix:
+            request = hashlib.sha256(self._asked.encode()).hexdigest()[:8]
+            path = path / f".sr_jax-{request}.jsonl"
+        self._path = path
         self.entries: dict[str, dict[str, Any]] = {}
         self._goes_on = False
         try:

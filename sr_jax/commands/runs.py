@@ -44,9 +44,14 @@ def runs(
     plot: Annotated[
         Path | None, typer.Option(help="PNG of the curves: loss, and validation PSNR.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a picture that exists.")] = False,
 ) -> None:
     """Lists trainings, finished or not: how far they are, their loss and validation PSNR."""
     if plot:
+        if plot.suffix.lower() != ".png":
+            raise ValueError(f"--plot {plot}: expected the name of a PNG file")
+        if plot.exists() and not overwrite:
+            raise ValueError(f"{plot} exists: give --overwrite, or another name")
         import matplotlib  # noqa: F401  that it is missing is told before any work
     from rich import box
     from rich.console import Console
@@ -64,7 +69,9 @@ def runs(
         for row, name in enumerate(run.validation() or [""]):
             scale = name.rpartition("_")[2]
             label = f"{run.name} {scale}" if len(run.validation()) > 1 else run.name
-            best = max(run.curves[name][1]) if name else None
+            # Without that of step 0, before anything is trained.
+            trained = zip(*run.curves[name], strict=True) if name else ()
+            best = max((psnr for step, psnr in trained if step), default=None)
             table.add_row(
                 Text(label),
                 Text(run.network if row == 0 else ""),

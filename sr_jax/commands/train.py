@@ -46,6 +46,8 @@ def train(
         return
     name, _, given = recipe.partition(":")
     words = [given, *(["smoke"] if smoke else []), *([f"folder={data}"] if data else [])]
+    if data and "folder=" in given:
+        raise ValueError(f"{recipe} names a folder, and --data another: give one of the two")
     if data and not data.is_dir():
         raise ValueError(f"--data {data} is no folder")
     if name not in files and not name.endswith(".py"):

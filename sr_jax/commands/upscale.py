@@ -13,7 +13,7 @@ import typer
 
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
-from sr_jax.commands.files import find_images, is_file_name, name_outputs
+from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, stamp
 from sr_jax.commands.model import Allow, Step, open_model
 
@@ -184,6 +184,8 @@ def upscale(
     asked_scale = factor if scale is None else scale
     if output is None:  # beside the images
         suffix = suffix or f"_x{asked_scale:g}"
+        files, results = leave_out_results(files, suffix, kind)
+        left_out += results
         targets, unnamed = name_outputs({path: path for path in files}, Path(), suffix, kind)
         folder = next((target.parent for target in targets.values()), Path())
     else:
@@ -195,7 +197,7 @@ def upscale(
     identity = opened.identity if opened else model
     asked = {"model": identity, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
-    journal = Journal(folder / ".sr_jax-upscale.jsonl", asked)
+    journal = Journal(folder, asked)
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):
         taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
@@ -261,22 +263,26 @@ def upscale(
                 write_image(
                     target, result, icc_profile=icc_profile, metadata=metadata, quality=quality
                 )
-                journal.add(str(target.absolute()), _origin(path))
                 done += 1
+                # Where it cannot be written, the command cannot go on after an interruption.
+                with contextlib.suppress(OSError):
+                    journal.add(str(target.absolute()), _origin(path))
                 if comparison:
                     _write_comparison(comparison, image, result)
-                    journal.add(str(comparison.absolute()), {})
+                    with contextlib.suppress(OSError):
+                        journal.add(str(comparison.absolute()), {})
                     comparison = None
-            except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:
                 failures.append(_reason(path, error))
                 report_failure(console, failures[-1])
             finally:
                 progress.update(task, advance=1, description="upscaling")
     if targets and not dry_run:
         seconds = time.perf_counter() - start
-        only = next(iter(targets.values())) if len(targets) == 1 else "beside the images"
+        only = f"to {next(iter(targets.values()))}" if len(targets) == 1 else "beside the images"
+        where = f"to {output}" if output else only
         print(
-            f"{done} of {len(targets)} images written to {output or only} in {seconds:.1f} s "
+            f"{done} of {len(targets)} images written {where} in {seconds:.1f} s "
             f"({done / seconds:.2f} images/s)"
         )
     if failures:

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,9 @@ from sr_jax.evaluation.scoring import (
     score_image,
 )
 from sr_jax.storage import write_bytes
+
+_LATEX = {character: rf"\{character}" for character in "&%$#_{}"}
+_LATEX |= {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 
 _DISTANCES = {"lpips": "LPIPS", "dists": "DISTS"}  # fields of a score, and their headings
 
@@ -147,11 +149,12 @@ def _page(scores: Sequence[Score], style: str) -> list[str]:
     ]
     lines = [[_printable(cell) for cell in line] for line in lines]
     if style == "markdown":
+        lines = [[cell.replace("|", r"\|") for cell in line] for line in lines]
         rule = "|".join(["", "---", *("---:" for _ in methods), ""])
         head, *body = [f"| {' | '.join(line)} |" for line in lines]
         return [head, rule, *body]
     head, *body = [
-        " & ".join(re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in line) + r" \\"
+        " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in line) + r" \\"
         for line in lines
     ]
     columns = "l" + "r" * len(methods)

@@ -101,8 +101,10 @@ def list_contenders(
         if all(fields[size] == usual[size] for size in _SIZES if size in fields):
             known_as = name
         name = name.rpartition(":")[2].lower() if ":" in name else name  # of one outside sr_jax
-    elif not name or "/" in name or name == BICUBIC.method:
-        raise ValueError(f"name is {name!r}, expected a name without '/' that is not 'bicubic'")
+    elif "/" in name or name.strip() in ("", ".", "..", BICUBIC.method):
+        raise ValueError(
+            f"name is {name!r}, expected one that a folder can have and that is not 'bicubic'"
+        )
     contenders = [BICUBIC, Contender(name, network, settings, known_as)]
     if ensemble:
         eightfold = dataclasses.replace(settings, ensemble=True)

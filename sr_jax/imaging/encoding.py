@@ -77,7 +77,8 @@ def encode(
         )
     if quality is None:
         quality = _QUALITY.get(kind)
-    return _encode(np.ascontiguousarray(image), kind, icc_profile, metadata, quality)
+    # A copy: `ascontiguousarray` keeps odd strides of axes of length 1.
+    return _encode(np.array(image, order="C"), kind, icc_profile, metadata, quality)
 
 
 def _encode(
@@ -90,7 +91,9 @@ def _encode(
     if kind == "PNG":
         import imagecodecs  # large, and only needed for these files
 
-        content = bytes(imagecodecs.png_encode(image))
+        # Room for what does not compress: imagecodecs' own is too little for tall, thin noise.
+        room = 2 * image.nbytes + 64 * len(image) + 4096
+        content = bytes(imagecodecs.png_encode(image, out=room))
         profile = b"" if icc_profile is None else _png_profile(icc_profile)
         # cICP and gAMA say what a profile says; a profile comes first where there are several.
         return content[:_PNG_HEAD] + profile + png_chunks(metadata) + content[_PNG_HEAD:]

@@ -380,7 +380,7 @@ def test_scores_are_replaced_whole(tmp_path):
         ({"tile": "big"}, "--tile is 'big', expected auto, none or a number of pixels"),
         ({"tile": "0"}, "tile is 0"),
         ({"overlap": "-1"}, "overlap is -1"),
-        ({"name": "a/b"}, "expected a name without '/'"),
+        ({"name": "a/b"}, "expected one that a folder can have"),
         ({"scale": [3]}, "upscales by 2, not by 3"),
         ({**BICUBIC_X2, "ensemble": True}, "about a network, not bicubic"),
         (
@@ -414,6 +414,7 @@ def test_several_networks_are_in_one_table(workdir, photos, tmp_path, capsys):
     ("models", "message"),
     [
         (["{0}", "{1}"], r"two of the networks are called edsr: give --model NAME=PLACE"),
+        (["a={0}", "a={1}"], "two of the networks have the same name or place"),
         (["a={0}", "b={2}"], "the networks have no scale in common"),
     ],
 )
@@ -438,13 +439,13 @@ def test_one_name_for_two_networks_is_refused(workdir, photos, tmp_path):
 
 @pytest.mark.parametrize("style", ["markdown", "latex", "csv"])
 def test_means_in_the_formats_of_papers(workdir, photos, tmp_path, capsys, style):
-    evaluate([photos], model=[f"my_net={workdir}"], output=tmp_path / "s.json", table=style)
+    evaluate([photos], model=[f"my_n|t^={workdir}"], output=tmp_path / "s.json", table=style)
     printed = capsys.readouterr().out.splitlines()[1:]  # behind what the folder holds
     bicubic, ours = ((row["psnr"], row["ssim"]) for row in read(tmp_path / "s.json"))
     cells = [f"{psnr:.2f}/{ssim:.4f}" for psnr, ssim in (bicubic, ours)]
     if style == "markdown":
         assert printed == [
-            "| PSNR (dB)/SSIM | bicubic | my_net |",
+            r"| PSNR (dB)/SSIM | bicubic | my_n\|t^ |",
             "|---|---:|---:|",
             f"| photos x2 | {cells[0]} | {cells[1]} |",
         ]
@@ -452,7 +453,7 @@ def test_means_in_the_formats_of_papers(workdir, photos, tmp_path, capsys, style
         assert printed == [
             r"\begin{tabular}{lrr}",
             r"\hline",
-            r"PSNR (dB)/SSIM & bicubic & my\_net \\",
+            r"PSNR (dB)/SSIM & bicubic & my\_n|t\textasciicircum{} \\",
             r"\hline",
             rf"photos x2 & {cells[0]} & {cells[1]} \\",
             r"\hline",
@@ -461,4 +462,4 @@ def test_means_in_the_formats_of_papers(workdir, photos, tmp_path, capsys, style
     else:
         assert printed == (tmp_path / "s.means.csv").read_text().splitlines()
         assert printed[0] == "dataset,scale,method,psnr,ssim,images"
-        assert printed[2] == f"photos,2,my_net,{ours[0]},{ours[1]},3"
+        assert printed[2] == f"photos,2,my_n|t^,{ours[0]},{ours[1]},3"

@@ -1,6 +1,7 @@
 """`sr-jax upscale photo.jpg`: results beside the images, and bicubic interpolation as a model."""
 
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -94,3 +95,46 @@ def test_a_dry_run_tells_seconds(model, photo, tmp_path, capsys):
     (line,) = capsys.readouterr().out.splitlines()
     assert re.search(r"G multiply-adds, about \d+\.\d s here and what compiling takes$", line)
     assert files(tmp_path) == {"photo.png"}
+
+
+def test_one_file_or_stem_however_it_is_spelled(model, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "photo.jpg", read_image(photo))
+    (tmp_path / "link").symlink_to(tmp_path)
+    given = ["photo.png", photo, tmp_path / "link" / "photo.jpg"]
+    upscale([Path(path) for path in given], model=model)
+    names = {"photo.png", "photo.jpg", "link", "photo.png_x2.png", "photo.jpg_x2.png"}
+    assert files(tmp_path) == names
+
+
+def test_results_are_not_taken_as_photos(model, photo, tmp_path, capsys):
+    """As a pattern of the shell gives them when the command is typed again."""
+    upscale([photo], model=model)
+    upscale(sorted(tmp_path.iterdir()), model=model, overwrite=True)
+    assert files(tmp_path) == {"photo.png", "photo_x2.png"}
+    assert "photo_x2.png, the result of" in capsys.readouterr().out
+
+
+def test_a_journal_that_cannot_be_written_costs_no_image(model, photo, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("read-only")
+
+    monkeypatch.setattr("sr_jax.commands.journal.Journal.add", refuse)
+    upscale([photo], model=model)
+    assert files(tmp_path) == {"photo.png", "photo_x2.png"}
+
+
+def test_another_command_leaves_an_interruption_alone(model, photo, tmp_path, monkeypatch):
+    other = tmp_path / "b.png"
+    write_image(other, read_image(photo))
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sr_jax.inference.upscaler.upscale_image", stop)
+        with pytest.raises(KeyboardInterrupt):
+            upscale([photo, other], model=model)
+    upscale([photo], model=model)  # done, as the first of the two would be
+    upscale([other], model="bicubic", scale=3)
+    assert files(tmp_path) >= {"photo_x2.png", "b_x3.png"}

@@ -66,3 +66,13 @@ def test_what_is_no_training_is_told(folder, tmp_path):
     (folder / "a" / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"a/config\.json is damaged"):
         runs([folder])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.py", "expected the name of a PNG"), ("a.png", "exists")]
+)
+def test_a_picture_replaces_nothing(folder, tmp_path, name, message):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=message):
+        runs([folder], plot=tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from processes import photos
 
+from sr_jax import main as program
 from sr_jax.commands.train import train
 from sr_jax.configuration import load_recipe, recipe_files
 
@@ -85,3 +86,26 @@ def test_requirements_are_those_of_the_package_and_its_extras():
         asked |= {name for name in extras[extra] if not name.startswith("sr-jax[")}
     listed = names((REPOSITORY / "requirements.txt").read_text().splitlines())
     assert {name.partition(";")[0] for name in listed} == {n.partition(";")[0] for n in asked}
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # First, as the process remembers a get_config.
+        ("x = 1", "mine.py has no function get_config"),
+        ("x = (", "mine.py, line 1: SyntaxError"),
+        ("import nothing_here", "mine.py, line 1: ModuleNotFoundError"),
+        ("def get_config():\n    return {}['x']", "mine.py, line 2: KeyError: 'x'"),
+    ],
+)
+def test_a_mistake_in_a_recipe_of_ones_own_is_a_line(content, message, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        program.parse_flags(["main", f"--config={recipe}"])
+
+
+def test_a_folder_that_is_named_twice():
+    with pytest.raises(ValueError, match="names a folder, and --data another"):
+        train("edsr:folder=a", data=Path())

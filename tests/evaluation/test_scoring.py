@@ -188,9 +188,9 @@ def test_only_networks_of_the_published_size_are_compared(network):
     assert list_contenders((create_model("rcan", n_resgroups=2), {}))[1].known_as is None
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "bicubic"])
+@pytest.mark.parametrize("name", ["", " ", "..", "a/b", "bicubic"])
 def test_names_that_cannot_be_rows_are_refused(network, name):
-    with pytest.raises(ValueError, match="expected a name"):
+    with pytest.raises(ValueError, match="expected one that a folder can have"):
         list_contenders(network, name=name)
 
 

@@ -755,3 +755,13 @@ def test_missing_imagecodecs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_image(path)
     with pytest.raises(ValueError, match=r"^cannot write image .*deep.png: .* imagecodecs"):
         write_image(path, noise((13, 17, 3)))
+
+
+@pytest.mark.parametrize("shape", [(400, 1), (400, 2, 3), (1, 400), (50, 1, 3)])
+def test_thin_noise_and_odd_strides_are_written(shape, tmp_path):
+    """What does not compress needs more room than its pixels; an axis of 1 may have any stride."""
+    image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    odd = np.swapaxes(np.ascontiguousarray(np.swapaxes(image, 0, 1)), 0, 1)
+    for number, each in enumerate((image, odd)):
+        write_image(tmp_path / f"{number}.png", each)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{number}.png"), image)
