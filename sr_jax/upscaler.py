@@ -110,11 +110,16 @@ class Upscaler:
                     f"a PIL image of mode {image.mode}, expected {', '.join(_MODES)}: convert it"
                 )
             return Image.fromarray(self(np.asarray(image)))
+        if not hasattr(image, "__array__"):
+            raise ValueError(f"a {type(image).__name__}, expected a NumPy array or a PIL image")
+        image = np.asarray(image)
+        if image.dtype.kind != "f" and image.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+            raise ValueError(f"an array of {image.dtype}, expected uint8, uint16 or floats")
         if image.ndim == 4:
             if not len(image):
                 raise ValueError("no images: the first of four axes has length 0")
             return np.stack([self(each) for each in image])
-        channels = 1 if image.ndim == 2 else image.shape[-1]
+        channels = image.shape[2] if image.ndim == 3 else 1
         kinds = (1, 3) if image.dtype.kind == "f" else (1, 2, 3, 4)
         if image.ndim not in (2, 3) or channels not in kinds or not image.size:
             raise ValueError(
@@ -127,8 +132,6 @@ class Upscaler:
             return self(image[..., 0])[..., None]
         if image.dtype.kind == "f":
             return self._floats(image, (height, width))
-        if image.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"an array of {image.dtype}, expected uint8, uint16 or floats")
         return upscale_image(
             self.model, self.variables, image, self._factor, self._settings, size=(height, width)
         )

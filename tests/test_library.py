@@ -89,6 +89,9 @@ def test_files_and_settings(network, tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
+        ([[1, 2], [3, 4]], "a list, expected a NumPy array or a PIL image"),
+        (np.zeros((2, 3), object), "an array of object, expected uint8, uint16 or floats"),
+        (np.uint8(3), r"shape \(\), expected"),
         (np.zeros((2, 3), np.int32), "an array of int32, expected uint8, uint16 or floats"),
         (np.zeros((2, 3, 5), np.uint8), r"shape \(2, 3, 5\).* C one of 1, 2, 3, 4"),
         (np.zeros((2, 3, 4), np.float32), r"shape \(2, 3, 4\).* C one of 1, 3$"),

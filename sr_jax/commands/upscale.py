@@ -228,11 +228,7 @@ def upscale(
         sizes = _sizes(targets)
         settings = share_programs(opened.model, opened.variables, sizes, factor, settings)
     if settings != alone:
-        tiles = f"tiles of {settings.tile} pixels, " if settings.tile != "auto" else ""
-        print(
-            f"images of many sizes share programs: {tiles}sides padded to multiples of "
-            f"{settings.bucket}, with the same result; --tile none compiles one for every size"
-        )
+        print("many sizes share programs, with the same pixels (--tile none: one for each)")
     with image_progress(console) as progress:
         task = progress.add_task("compiling, upscaling", total=len(targets))
         for path, target in targets.items():
