@@ -66,8 +66,8 @@ def rematerialises() -> bool:
 def kept_loops() -> AbstractContextManager[None]:
     """While a network is traced: repeated blocks stay loops.
 
-    They compile in a third of the time and run a little slower than unrolled ones, which is for
-    programs that few images use. The values are the same.
+    They compile sooner and run a little slower than unrolled ones, which is for programs that few
+    images use. The values are the same.
     """
     return _loops(True)
 

@@ -124,17 +124,22 @@ def test_a_journal_that_cannot_be_written_costs_no_image(model, photo, tmp_path,
     assert files(tmp_path) == {"photo.png", "photo_x2.png"}
 
 
-def test_another_command_leaves_an_interruption_alone(model, photo, tmp_path, monkeypatch):
-    other = tmp_path / "b.png"
+def test_another_command_leaves_an_interruption_alone(model, photo, tmp_path, monkeypatch, capsys):
+    other = tmp_path / "z.png"
     write_image(other, read_image(photo))
+    results = iter([read_image(photo)])
 
     def stop(*_, **__):
-        raise KeyboardInterrupt
+        try:
+            return next(results)
+        except StopIteration:
+            raise KeyboardInterrupt from None
 
     with monkeypatch.context() as patch:
         patch.setattr("sr_jax.inference.upscaler.upscale_image", stop)
         with pytest.raises(KeyboardInterrupt):
             upscale([photo, other], model=model)
-    upscale([photo], model=model)  # done, as the first of the two would be
     upscale([other], model="bicubic", scale=3)
-    assert files(tmp_path) >= {"photo_x2.png", "b_x3.png"}
+    upscale([photo, other], model=model)
+    assert "going on: 1 images are done" in capsys.readouterr().out
+    assert files(tmp_path) == {"photo.png", "z.png", "photo_x2.png", "z_x2.png", "z_x3.png"}
