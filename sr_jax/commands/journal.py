@@ -21,14 +21,10 @@ class Journal:
         """Reads what an earlier run has left, if it asked for the same; writes nothing.
 
         Args:
-            path: the file; or a folder, in which every request has a file of its own.
+            path: the file.
             asked: what the results depend on, plain values.
         """
-        self._asked = json.dumps(asked, sort_keys=True, default=str)
-        if path.is_dir() or not path.suffix:
-            request = hashlib.sha256(self._asked.encode()).hexdigest()[:8]
-            path = path / f".sr_jax-{request}.jsonl"
-        self._path = path
+        self._path, self._asked = path, _text(asked)
         self.entries: dict[str, dict[str, Any]] = {}
         self._goes_on = False
         try:
@@ -56,6 +52,15 @@ class Journal:
     def close(self) -> None:
         """Removes the file: all is done."""
         self._path.unlink(missing_ok=True)
+
+
+def journal_path(folder: Path, asked: Mapping[str, Any]) -> Path:
+    """The file of a request in a folder where several commands may be at work."""
+    return folder / f".sr_jax-{hashlib.sha256(_text(asked).encode()).hexdigest()[:8]}.jsonl"
+
+
+def _text(asked: Mapping[str, Any]) -> str:
+    return json.dumps(asked, sort_keys=True, default=str)
 
 
 def stamp(path: str | Path) -> list[int]:

@@ -14,7 +14,7 @@ import typer
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
-from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.journal import Journal, journal_path, stamp
 from sr_jax.commands.model import Allow, Step, open_model
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def upscale(
     identity = opened.identity if opened else model
     asked = {"model": identity, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
-    journal = Journal(folder, asked)
+    journal = Journal(journal_path(folder, asked), asked)
     finished = _finished(targets, journal)
     if not (overwrite or dry_run):
         taken = [path for path in (*targets.values(), comparison) if path and path.exists()]

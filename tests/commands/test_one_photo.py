@@ -143,3 +143,8 @@ def test_another_command_leaves_an_interruption_alone(model, photo, tmp_path, mo
     upscale([photo, other], model=model)
     assert "going on: 1 images are done" in capsys.readouterr().out
     assert files(tmp_path) == {"photo.png", "z.png", "photo_x2.png", "z_x2.png", "z_x3.png"}
+
+
+def test_a_folder_may_have_a_dot_in_its_name(model, photo, tmp_path):
+    upscale([photo], model=model, output=tmp_path / "large.v2")
+    assert files(tmp_path / "large.v2") == {"photo.png"}
