@@ -62,6 +62,9 @@ def get_defaults() -> ConfigDict:
                 "scales": (2,),
                 "lr_patch_size": 48,  # pixels at the network's input
                 "batch_size": 16,  # of all devices of all processes together
+                # What comes after the bicubic reduction: "photo" is blur, noise and JPEG, for
+                # images as people have them; "bicubic" is nothing, as in the papers.
+                "degradation": "bicubic",
                 # Where patches are cut, for the same batches: "host", by tf.data; "device", which
                 # keeps all images, decoded; "auto": on accelerators, where the images take a
                 # quarter of the memory or less.

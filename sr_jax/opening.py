@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import safetensors
 
-from sr_jax import weights
+from sr_jax import pretrained, weights
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.storage import digest
@@ -33,7 +33,8 @@ def open_model(
     """Loads the network that a user names.
 
     Args:
-        model: a weights file; a published checkpoint, which is converted; or a training workdir, of
+        model: the name of a network that comes with this package, see `sr_jax.pretrained`; a
+            weights file; a published checkpoint, which is converted; or a training workdir, of
             which the weights are taken or, while it is still trained, the newest checkpoint.
         allow: import paths of networks outside this package that may be imported.
         step: of a workdir, the checkpoint of this step.
@@ -44,6 +45,11 @@ def open_model(
     from sr_jax.interop.checkpoint import READERS
 
     path = Path(model)
+    if str(model) in pretrained.cards():
+        if step is not None:
+            raise ValueError(f"a step is for a training workdir, but {model} comes with sr_jax")
+        place = weights.find(model)
+        return Opened(*weights.load(place, allow=allow), "", digest(place))
     final = path / "weights.safetensors"
     if path.is_dir() and (step is not None or not final.exists()):
         return _open_run(path, allow, step)

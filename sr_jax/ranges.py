@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from sr_jax.data.photo import DEGRADATIONS
 from sr_jax.data.resident import PLACEMENTS
 from sr_jax.evaluation.perceptual import FEATURE_LOSSES
 from sr_jax.training.losses import LOSSES
@@ -47,6 +48,7 @@ RANGES: Mapping[str, Range] = {
     ),
     "data.lr_patch_size": _COUNT,
     "data.batch_size": _COUNT,
+    "data.degradation": _one_of(*DEGRADATIONS),
     "data.placement": _one_of(*PLACEMENTS),
     "data.threads": Range(lambda value: 1 <= value <= 256, "from 1 to 256"),
     "data.cache_megabytes": _ANY_COUNT,

@@ -12,7 +12,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from sr_jax.data import resident, sources
+from sr_jax.data import photo, resident, sources
 from sr_jax.data.patches import ImageCache, PatchSampler
 from sr_jax.data.sources import ImagePair
 from sr_jax.evaluation.perceptual import FEATURE_LOSSES, feature_loss
@@ -55,6 +55,7 @@ class Recipe:
         accumulate: parts in which a batch is processed; 0 has the number chosen.
         ema_decay: of the average of the parameters that is validated and shipped; 0 keeps none.
         remat: whether repeated blocks are computed again in the backward pass.
+        degradation: of the training inputs, one of `sr_jax.data.photo.DEGRADATIONS`.
         placement: where patches are cut, see `sr_jax.data.resident.place`.
         threads: that prepare batches on the host.
         log_every, eval_every, checkpoint_every: steps.
@@ -82,6 +83,7 @@ class Recipe:
     accumulate: int = 0
     ema_decay: float = 0.0
     remat: bool = False
+    degradation: str = "bicubic"
     placement: str = "auto"
     threads: int = 2
     log_every: int = 100
@@ -113,10 +115,16 @@ class Recipe:
             )
         for name, value, choices in (
             ("train.dtype", self.dtype, DTYPES),
+            ("data.degradation", self.degradation, photo.DEGRADATIONS),
             ("data.placement", self.placement, resident.PLACEMENTS),
         ):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; known are {', '.join(choices)}")
+        if self.degradation == "photo" and self.model.takes_interpolated:
+            raise ValueError(
+                "data.degradation photo is for networks that upscale images themselves, this one "
+                "takes an interpolated image: set it to bicubic"
+            )
         if self.dtype == "float64" and not jax.config.read("jax_enable_x64"):
             raise ValueError("train.dtype float64 needs the environment variable JAX_ENABLE_X64=1")
         size = self.sampler.batch_size
@@ -151,6 +159,9 @@ def read_config(config: ConfigDict) -> Recipe:
         interpolated=model.takes_interpolated,
         cache=ImageCache(data.cache_megabytes * 2**20),
     )
+    validation = load_images(config, "validation")[: train.eval_images]
+    if data.degradation == "photo":
+        validation = photo.degraded(validation, config.seed)
     adversary = None
     if config.adversarial.weight:
         side = data.lr_patch_size * data.scales[0]
@@ -160,7 +171,7 @@ def read_config(config: ConfigDict) -> Recipe:
     return Recipe(
         model=model,
         sampler=sampler,
-        validation=load_images(config, "validation")[: train.eval_images],
+        validation=validation,
         optimizer=read_optimizer(config.optimizer, model),
         schedule=read_schedule(config.optimizer),
         loss=read_loss(config.loss),
@@ -173,6 +184,7 @@ def read_config(config: ConfigDict) -> Recipe:
         accumulate=train.accumulate,
         ema_decay=train.ema,
         remat=train.remat,
+        degradation=data.degradation,
         placement=data.placement,
         threads=data.threads,
         log_every=train.log_every,

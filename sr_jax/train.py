@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from sr_jax import weights
 from sr_jax.cluster import StopRequest
-from sr_jax.data import pipeline, resident
+from sr_jax.data import photo, pipeline, resident
 from sr_jax.data.patches import PatchSampler
 from sr_jax.evaluation.validation import validate
 from sr_jax.mesh import fetch, make_mesh, replicated
@@ -263,6 +263,8 @@ def make_updates(recipe: Recipe, mesh: Mesh, *, resident_data: bool = False) -> 
                 weight=adversary.weight,
                 **options,
             )
+        if recipe.degradation == "photo":
+            step = photo.degrade_in_step(step, recipe.seed)
         if not resident_data:
             return compile_step(step, mesh, loss)
         factor = 1 if model.takes_interpolated else (scale or recipe.scales[0])

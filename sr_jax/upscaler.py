@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from sr_jax import pretrained
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import network_factor, upscale_image, upscale_rgb
@@ -35,8 +36,9 @@ def load(
     """Loads a network and its variables.
 
     Args:
-        model: a weights file; a published checkpoint, which is converted; or a training workdir, of
-            which the weights are taken or, while it is still trained, the newest checkpoint.
+        model: the name of a network that comes with sr_jax (`sr-jax models` lists them); a weights
+            file; a published checkpoint, which is converted; or a training workdir, of which the
+            weights are taken or, while it is still trained, the newest checkpoint.
         allow: import paths of networks outside this package that may be imported, which runs code.
         step: of a workdir, the checkpoint of this step.
 
@@ -48,7 +50,7 @@ def load(
 
 
 class Upscaler:
-    """A network that enlarges images: `Upscaler("weights.safetensors")(image)`.
+    """A network that enlarges images: `Upscaler()(image)`.
 
     Attributes:
         model: the network.
@@ -58,7 +60,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | Path | tuple[Network, Variables],
+        model: str | Path | tuple[Network, Variables] | None = None,
         *,
         scale: float | None = None,
         tile: int | str | None = "auto",
@@ -71,7 +73,9 @@ class Upscaler:
         """Loads the network; it is compiled for each size of image when that first comes.
 
         Args:
-            model: what `load` takes, or a network and its variables.
+            model: what `load` takes, or a network and its variables. None: of those that come
+                with sr_jax, the best for clean images at this scale (2 if that is None, too). For
+                images that were JPEG give "edsr_photo_x2" or "edsr_photo_x4".
             scale: None, the network's own; or any other, which bicubic interpolation of the
                 network's result reaches.
             tile, overlap, ensemble, dtype, batch: see `sr_jax.inference.settings.Settings`.
@@ -80,9 +84,11 @@ class Upscaler:
         Raises:
             ValueError: no such network, scale or setting.
         """
-        self.model, self.variables = model if isinstance(model, tuple) else load(model, allow=allow)
         if scale is not None and not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale is {scale}, expected a positive number")
+        if model is None:
+            model = pretrained.choose(2 if scale is None else scale).name
+        self.model, self.variables = model if isinstance(model, tuple) else load(model, allow=allow)
         self._factor = network_factor(self.model, scale)
         self.scale = self._factor if scale is None else scale
         self._settings = Settings(

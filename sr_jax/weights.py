@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from sr_jax import pretrained
 from sr_jax.models import Variables, create_model, describe_model, variable_shapes
 from sr_jax.models.network import Network
 from sr_jax.storage import write_bytes
@@ -26,17 +27,23 @@ from sr_jax.storage import write_bytes
 FORMAT = "sr_jax-1"
 
 
-def save(path: str | Path, model: Network, variables: Variables) -> None:
+def save(path: str | Path, model: Network, variables: Variables, *, half: bool = False) -> None:
     """Writes a network and its variables to a safetensors file, whole or not at all.
 
     Args:
         path: the file; parent folders are made.
         model: the network.
         variables: its variables, all collections.
+        half: whether float32 is stored as float16, in half the bytes; `load` gives float32.
+
+    Raises:
+        ValueError: `half`, and a value is beyond float16.
     """
     name, hyperparameters = describe_model(model)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
     tensors = {key: np.asarray(jax.device_get(value), order="C") for key, value in flat.items()}
+    if half:
+        tensors = {key: _halve(key, tensor) for key, tensor in tensors.items()}
     metadata = {
         "format": FORMAT,
         "architecture": name,
@@ -54,7 +61,8 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
         allow: import paths of networks outside this package that may be imported.
 
     Returns:
-        (model, variables): the network that the file names, and its variables as jax arrays.
+        (model, variables): the network that the file names, and its variables as jax arrays;
+        those stored as float16 are float32.
 
     Raises:
         ValueError: no such file, not a safetensors file, no sr_jax metadata, or tensors that are
@@ -90,7 +98,10 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
     check_variables(path, model, flat)
     if metadata.get("sha256", digest := _digest(flat)) != digest:
         raise ValueError(f"{path} was altered since it was written: take another copy of it")
-    variables = {key: jnp.asarray(value) for key, value in flat.items()}
+    variables = {
+        key: jnp.asarray(value, jnp.float32 if value.dtype == np.float16 else None)
+        for key, value in flat.items()
+    }
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
@@ -100,6 +111,16 @@ def _conversion(path: str | Path) -> str:
     if place == Path(path):
         place = place.with_stem(f"{place.stem}-converted")
     return shlex.join(["sr-jax", "convert", str(path), str(place)])
+
+
+def _halve(name: str, tensor: np.ndarray) -> np.ndarray:
+    if tensor.dtype != np.float32:
+        return tensor
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError(f"{name} has values that float16 cannot hold")
+    return half
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -127,12 +148,20 @@ def check_variables(source: str | Path, model: Network, flat: dict[str, np.ndarr
 
 
 def find(model: str | Path) -> Path:
-    """The weights file that a user names: a file, or a workdir that holds one.
+    """The weights file that a user names: a file, a workdir that holds one, or a network of ours.
 
     Raises:
-        ValueError: neither; the message says what to do.
+        ValueError: none of these, or two of them; the message says what to do.
     """
     path = Path(model)
+    card = pretrained.cards().get(str(model))
+    if card and path.exists():
+        raise ValueError(
+            f"{model} is a network that comes with sr_jax and a file or folder here: write "
+            f"./{model} for the latter, or go elsewhere"
+        )
+    if card:
+        return card.path
     if path.is_dir():
         path = path / "weights.safetensors"
         if not path.exists():
@@ -141,5 +170,8 @@ def find(model: str | Path) -> Path:
                 "same `python -m sr_jax.main` command again to resume it"
             )
     elif not path.exists():
-        raise ValueError(f"{model}: no such weights file or workdir")
+        raise ValueError(
+            f"{model}: no such weights file or workdir, and no network that comes with sr_jax, "
+            "which `sr-jax models` lists"
+        )
     return path

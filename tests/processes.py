@@ -75,6 +75,7 @@ NETWORKS = {
         "--config.optimizer.learning_rate=1e-3",
     ),
 }
+NETWORKS["photo"] = (*NETWORKS["edsr"], "--config.data.degradation=photo")
 # Patches are cut on the device, which spares every process the import of TensorFlow.
 COMMON = (
     "--config.data.batch_size=8",

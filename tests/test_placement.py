@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 from processes import (
     CACHED,
     COMMON,
@@ -23,6 +27,8 @@ from processes import (
     train,
 )
 
+from sr_jax.data import photo
+from sr_jax.ops.devices import BATCH_AXIS
 from sr_jax.recipe import read_config
 from sr_jax.train import train as train_here
 
@@ -71,6 +77,8 @@ def compare_placements(network: str, folder: Path) -> None:
         fields = {"train.steps": 20, "train.checkpoint_every": 10, "data.placement": placement}
         train_here(read_config(config_of(network, **fields)), workdir)
 
+    if network == "photo":
+        compare_devices()
     run(folder / "host", "host")
     run(folder / "device", "device")
     for first, second in (("host", "device"), ("device", "host")):
@@ -86,11 +94,36 @@ def compare_placements(network: str, folder: Path) -> None:
     print("equal")
 
 
+class State(NamedTuple):
+    """What of a training state counts here."""
+
+    step: jax.Array
+
+
+def compare_devices() -> None:
+    """Eight rows suffer the same on all devices together as on one."""
+    lr = np.random.default_rng(0).random((8, 12, 12, 3), np.float32)
+
+    def degrade(devices: list[jax.Device]) -> np.ndarray:
+        mesh = Mesh(devices, (BATCH_AXIS,))
+        step = photo.degrade_in_step(lambda state, batch, loss: batch["lr"], seed=5)
+        specs = PartitionSpec(), PartitionSpec(BATCH_AXIS), PartitionSpec()
+        if len(devices) > 1:
+            step = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=specs[1])
+        return np.asarray(jax.jit(step)(State(jnp.int32(7)), {"lr": lr}, ()))
+
+    alone = degrade(jax.devices()[:1])
+    assert len({row.tobytes() for row in alone}) == 8
+    np.testing.assert_array_equal(degrade(jax.devices()), alone)
+
+
 @pytest.mark.parametrize(
     ("network", "devices"),
     [
-        ("edsr", 4),
+        ("photo", 4),
+        pytest.param("photo", 1, marks=pytest.mark.slow),
         pytest.param("edsr", 1, marks=pytest.mark.slow),
+        pytest.param("edsr", 4, marks=pytest.mark.slow),
         *(
             pytest.param(network, devices, marks=pytest.mark.slow)
             for network in ("mdsr", "srgan", "vdsr")

@@ -6,6 +6,7 @@ What each part did is a row of results/NAME.json, the curves are in results/NAME
 """
 
 import csv
+import importlib
 import io
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ml_collections import ConfigDict
 
 from experiments import harness
 from sr_jax.commands.runs import read_run
@@ -26,6 +28,19 @@ MOST = 5_000_000  # bytes of an archive that the repository takes
 KEPT = ("config.json", "best.json", "weights-best.safetensors")
 
 
+def load_config(name: str) -> ConfigDict:
+    """The config of recipes/NAME.py.
+
+    Raises:
+        ValueError: there is no such recipe; the message lists them.
+    """
+    known = sorted(path.stem for path in (FOLDER / "recipes").glob("[!_]*.py"))
+    if name not in known:
+        raise ValueError(f"no recipe {name}; there are {', '.join(known)}")
+    config: ConfigDict = importlib.import_module(f"experiments.quality.recipes.{name}").get_config()
+    return config
+
+
 def unpack(archive: Path, workdir: Path) -> None:
     """Brings back what the last part left, unless the workdir is there."""
     if archive.exists() and not (workdir / "checkpoints").exists():
@@ -34,8 +49,13 @@ def unpack(archive: Path, workdir: Path) -> None:
             file.extractall(workdir, filter="data")
 
 
-def pack(workdir: Path, archive: Path) -> int:
-    """Archives the newest checkpoint and what belongs to it. Returns the bytes."""
+def pack(workdir: Path, archive: Path) -> int | None:
+    """Archives the newest checkpoint and what belongs to it.
+
+    Returns:
+        The bytes; None where they are more than the repository takes, so that only this machine
+        can go on.
+    """
     steps = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")]
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:xz") as file:
@@ -44,15 +64,17 @@ def pack(workdir: Path, archive: Path) -> int:
                 file.add(workdir / name, name)
     size = content.tell()
     if size > MOST:
-        raise ValueError(f"{archive} would have {size} bytes, more than the repository takes")
+        print(f"{size:,} bytes are too many for {archive}: {workdir} alone can go on")
+        return None
     write_bytes(archive, content.getvalue())
     return size
 
 
 def train(recipe: Path, workdir: Path, minutes: float) -> bool:
-    """Trains for so many minutes. Returns whether the training has finished."""
+    """Trains for so many minutes, or until SIGTERM. Returns whether the training has finished."""
     command = [sys.executable, "-m", "sr_jax.main", f"--config={recipe}", f"--workdir={workdir}"]
     process = subprocess.Popen(command, cwd=harness.REPOSITORY)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait(60 * minutes)
     except subprocess.TimeoutExpired:
@@ -88,10 +110,8 @@ def main(
     workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
 ) -> None:
     """Trains one part, and leaves its row, its curves and what the next one goes on from."""
+    load_config(name)
     recipe = FOLDER / "recipes" / f"{name}.py"
-    if not recipe.exists():
-        known = sorted(path.stem for path in recipe.parent.glob("[!_]*.py"))
-        raise ValueError(f"no recipe {name}; there are {', '.join(known)}")
     workdir = (workdir or Path("runs/quality") / name).absolute()
     archive = FOLDER / "state" / f"{name}.tar.xz"
     rows = harness.Rows(FOLDER / "results", table, name)
@@ -101,8 +121,9 @@ def main(
     spent = (time.time() - start) / 60
     curves = merge_curves(FOLDER / "results" / f"{name}.csv", workdir)
     steps, losses = curves["train/loss"]
+    before = rows.found[-1]["step"] if rows.found else 0
     row: dict[str, Any] = {"part": len(rows.found) + 1, "minutes": spent, "step": steps[-1]}
-    row |= {"loss": losses[-1]}
+    row |= {"steps": steps[-1] - before, "loss": losses[-1]}
     for curve, (_, values) in curves.items():
         if curve.startswith("validation/psnr"):
             row[curve.removeprefix("validation/")] = values[-1]

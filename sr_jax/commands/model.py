@@ -1,11 +1,12 @@
 """The options of commands that take a `--model`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr_jax.commands.console import check_devices
+from sr_jax.commands.console import check_devices, printable
 
 if TYPE_CHECKING:
     from sr_jax.opening import Opened
@@ -25,3 +26,26 @@ def open_model(model: str, *, allow: Collection[str] = (), step: int | None = No
     from sr_jax import opening
 
     return opening.open_model(model, allow=allow, step=step)
+
+
+def choose_models(images: Iterable[Path], scale: float | None = None) -> dict[Path, str]:
+    """The network of ours that is best for each image; says which and why.
+
+    Args:
+        images: of which the first bytes are read.
+        scale: None is 2.
+    """
+    from sr_jax import pretrained
+    from sr_jax.imaging.files import is_jpeg
+
+    groups: dict[bool, list[Path]] = {}
+    for path in images:
+        groups.setdefault(is_jpeg(path), []).append(path)
+    found: dict[Path, str] = {}
+    for jpeg, paths in sorted(groups.items()):
+        card = pretrained.choose(2 if scale is None else scale, "photo" if jpeg else "bicubic")
+        what = paths[0].name if len(paths) == 1 else f"{len(paths)} images"
+        made = "made for JPEG" if jpeg else "made for clean images"
+        print(printable(f"{what}: {card.name}, {made} (--model takes another)"))
+        found |= dict.fromkeys(paths, card.name)
+    return found

@@ -1,27 +1,115 @@
-"""`sr-jax models`: the table of the networks."""
+"""`sr-jax models`: the networks that come with sr_jax, and those that can be made."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-_NUMBERS = ("parameters", "radius", "multiply-adds")
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sr_jax.pretrained import Card
 
 
-def models() -> None:
-    """Lists the known architectures: size, scales, input, and what an upscaled image costs.
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Of a network that comes with sr_jax: prints its card.")
+    ] = None,
+) -> None:
+    """Lists the trained networks that come with sr_jax, and all known architectures.
 
-    Multiply-adds are of one RGB (or luma) image of 1280x720 pixels at the first scale.
+    PSNR is in dB on the luma, beside that of bicubic interpolation. Multiply-adds are of one RGB
+    (or luma) image of 1280x720 pixels at the first scale.
     """
     import rich
+
+    from sr_jax import pretrained
+
+    cards = pretrained.cards()
+    if name is not None:
+        if name not in cards:
+            raise ValueError(f"no network {name} comes with sr_jax; there are {', '.join(cards)}")
+        _print_card(cards[name])
+        return
+    console = rich.get_console()
+    console.print(_shipped(list(cards.values())))
+    console.print("for: clean images, or photographs with noise and JPEG. Any name is a --model.\n")
+    console.print(_architectures())
+    print("radius: input pixels that a pixel depends on; *: of an interpolated image")
+
+
+def _table(columns: dict[str, Literal["left", "right"]]) -> "Table":
     from rich import box
     from rich.table import Table
 
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column, side in columns.items():
+        table.add_column(column, justify=side, no_wrap=True)
+    return table
+
+
+def _shipped(cards: "list[Card]") -> "Table":
+    columns: dict[str, Literal["left", "right"]] = {"trained": "left", "for": "left"}
+    columns |= {"scale": "left", "parameters": "right", "MB": "right", "Set5": "right"}
+    columns |= {"bicubic": "right", "Set14": "right"}
+    table = _table(columns)
+    for card in cards:
+        for scale in card.scales:
+            scores = {score.dataset: score for score in card.scores if score.scale == scale}
+            table.add_row(
+                card.name,
+                "clean" if card.kind == "bicubic" else "JPEG",
+                f"x{scale}",
+                f"{card.parameters:,}",
+                f"{card.path.stat().st_size / 1e6:.1f}",
+                f"{scores['Set5'].psnr:.2f}",
+                f"{scores['Set5'].bicubic:.2f}",
+                f"{scores['Set14'].psnr:.2f}",
+            )
+    return table
+
+
+def _print_card(card: "Card") -> None:
+    import rich
+
+    console = rich.get_console()
+    size = card.path.stat().st_size
+    lines = {
+        "network": f"{card.architecture}, {card.parameters:,} parameters, {size:,} bytes",
+        "scales": ", ".join(f"x{scale}" for scale in card.scales),
+        "data": card.data,
+        "recipe": card.recipe,
+        "command": card.command,
+        "training": f"{card.updates:,} updates in {card.hours:g} h on {card.hardware}, "
+        f"commit {card.commit}",
+        "limits": card.limits,
+        "file": str(card.path),
+    }
+    console.print(card.name)
+    for title, text in lines.items():
+        console.print(f"  {title}: {text}", markup=False, highlight=False, soft_wrap=True)
+    columns: dict[str, Literal["left", "right"]] = {"data set": "left", "scale": "left"}
+    columns |= {"PSNR": "right", "SSIM": "right", "bicubic": "right", "paper": "right"}
+    table = _table(columns)
+    for score in card.scores:
+        table.add_row(
+            score.dataset,
+            f"x{score.scale}",
+            f"{score.psnr:.2f}",
+            f"{score.ssim:.4f}",
+            f"{score.bicubic:.2f}",
+            f"{score.paper:.2f}" if score.paper else "-",
+        )
+    console.print(table)
+
+
+def _architectures() -> "Table":
     from sr_jax.models import ARCHITECTURES, count_parameters, create_model
     from sr_jax.models import multiply_adds as count_multiply_adds
     from sr_jax.weights import variable_shapes
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("name", "parameters", "scales", "input", "radius", "multiply-adds"):
-        side: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
-        table.add_column(column, justify=side, no_wrap=True)
+    columns: dict[str, Literal["left", "right"]] = {"architecture": "left", "parameters": "right"}
+    columns |= {"scales": "left", "input": "left", "radius": "right", "multiply-adds": "right"}
+    table = _table(columns)
     for name in ARCHITECTURES:
         model = create_model(name)
         scales = model.known_scales
@@ -39,5 +127,4 @@ def models() -> None:
             str(radius) if radius is not None else "-" if scales == () else "whole",
             cost,
         )
-    rich.get_console().print(table)
-    print("radius: input pixels that a pixel depends on; *: of an interpolated image")
+    return table

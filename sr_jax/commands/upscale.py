@@ -15,7 +15,7 @@ from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
-from sr_jax.commands.model import Allow, Step, open_model
+from sr_jax.commands.model import Allow, Step, choose_models, open_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,12 @@ def upscale(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A weights file, a training workdir or bicubic.", show_default=False),
+        typer.Option(
+            help="A network that comes with sr_jax (see `sr-jax models`), a weights file, a "
+            "training workdir or bicubic. By default the best that comes with sr_jax: one made for "
+            "JPEG for images in JPEG, one for clean images for others.",
+            show_default=False,
+        ),
     ] = None,
     step: Step = None,
     allow: Allow = None,
@@ -131,7 +136,7 @@ def upscale(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
-    """Upscales images with a trained network; one bad file does not stop the others.
+    """Upscales images with a network; one bad file does not stop the others.
 
     PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG, JPEG, TIFF, WebP or AVIF out. After
     an interruption the same command does what is missing.
@@ -139,11 +144,8 @@ def upscale(
     Depth (8 or 16 bit), layout (grey, RGB, alpha), colour profile, Exif and resolution are those of
     the input; what a format cannot store is refused.
     """
-    if model is None:
-        raise ValueError(
-            "give --model, a weights file or a training workdir: make one of published weights "
-            "with `sr-jax convert`, or train one with `sr-jax train`; or --model bicubic --scale 2"
-        )
+    if model is None and step is not None:
+        raise ValueError("--step is of a training workdir: give it with --model")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
     if model == _BICUBIC and (scale is None or comparison or dry_run):
@@ -177,11 +179,19 @@ def upscale(
         shard=shard_image,
     )
     keep_compilations()
-    opened = None if model == _BICUBIC else open_model(model, allow=allow or (), step=step)
-    if opened and opened.note:
-        print(opened.note)
-    factor = network_factor(opened.model, scale) if opened else 1
-    asked_scale = factor if scale is None else scale
+    names = dict.fromkeys(files, model) if model else choose_models(files, scale)
+    networks = {
+        name: None if name == _BICUBIC else open_model(name, allow=allow or (), step=step)
+        for name in ([model] if model else dict.fromkeys(names.values()))
+    }
+    for opened in networks.values():
+        if opened and opened.note:
+            print(opened.note)
+    factors = {
+        name: network_factor(opened.model, scale) if opened else 1
+        for name, opened in networks.items()
+    }
+    asked_scale = next(iter(factors.values()), 2) if scale is None else scale
     if output is None:  # beside the images
         suffix = suffix or f"_x{asked_scale:g}"
         files, results = leave_out_results(files, suffix, kind)
@@ -194,8 +204,8 @@ def upscale(
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
     failures += unnamed
     console = Console(stderr=True)
-    identity = opened.identity if opened else model
-    asked = {"model": identity, "scale": scale, "alpha": alpha, "quality": quality}
+    identities = [opened.identity if opened else name for name, opened in networks.items()]
+    asked = {"model": identities, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
     journal = Journal(journal_path(folder, asked), asked)
     finished = _finished(targets, journal)
@@ -221,26 +231,32 @@ def upscale(
         )
     for failure in failures:
         report_failure(console, failure)
-    rate = 0.0
+    rates: dict[str, float] = {}
     done, start = 0, time.perf_counter()
-    alone = settings
-    if opened:
-        sizes = _sizes(targets)
-        settings = share_programs(opened.model, opened.variables, sizes, factor, settings)
-    if settings != alone:
+    shared = {}
+    for name, opened in networks.items():
+        shared[name] = settings
+        if opened:
+            sizes = _sizes(path for path in targets if names[path] == name)
+            shared[name] = share_programs(*opened[:2], sizes, factors[name], settings)
+    if any(each != settings for each in shared.values()):
         print("many sizes share programs, with the same pixels (--tile none: one for each)")
     with image_progress(console) as progress:
         task = progress.add_task("compiling, upscaling", total=len(targets))
         for path, target in targets.items():
+            name = names[path]
+            opened, factor, settings = networks[name], factors[name], shared[name]
             try:
                 image, icc_profile, metadata = read_picture(path)
                 size = _scaled(image, asked_scale)
                 if dry_run and opened:
                     height, width = image.shape[:2]
                     cost = plan(*opened[:2], height, width, factor, settings)
-                    rate = rate or measure_rate(*opened[:2], factor, settings)
+                    if name not in rates:
+                        rates[name] = measure_rate(*opened[:2], factor, settings)
                     twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
-                    print(_describe(path, image, size, cost, rate, passes=2 if twice else 1))
+                    passes = 2 if twice else 1
+                    print(_describe(path, image, size, cost, rates[name], passes))
                     continue
                 if image.dtype == "uint16" and dtype == "bfloat16":
                     lost = f"note: {path} has 16 bits, bfloat16 keeps 8: give --dtype float32"

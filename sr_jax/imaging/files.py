@@ -89,6 +89,13 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return decode_size(stream)
 
 
+def is_jpeg(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as JPEG does, whatever its name is; False where it cannot be read."""
+    with contextlib.suppress(ValueError, OSError), _open(Path(path)) as file:
+        return file.read(3) == b"\xff\xd8\xff"
+    return False
+
+
 def write_image(
     path: str | os.PathLike[str],
     image: np.ndarray,

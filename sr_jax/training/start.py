@@ -25,8 +25,8 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     (the upsampler) keeps its fresh initialisation. What is taken and what is not goes to the log.
 
     Args:
-        path: a weights file or a workdir. Of a workdir whose training has not finished, the newest
-            checkpoint is taken.
+        path: a weights file, a workdir, or the name of a network that comes with sr_jax. Of a
+            workdir whose training has not finished, the newest checkpoint is taken.
         model: the network to be trained.
         strict: whether it must have the other network's values of `UNSEEN`.
 
@@ -34,7 +34,7 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
         ValueError: no such file, nothing in it fits, or a value of `UNSEEN` differs.
     """
     try:
-        other, variables = _read(Path(path), (describe_model(model)[0],))
+        other, variables = _read(path, (describe_model(model)[0],))
     except ValueError as error:
         raise ValueError(f"init_from: {error}") from None
     _check_unseen(path, other, model, strict)
@@ -58,11 +58,12 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     return taken
 
 
-def _read(path: Path, allow: Collection[str]) -> tuple[Network, Any]:
-    """Of a weights file, or of a workdir the newest that it holds."""
+def _read(name: str, allow: Collection[str]) -> tuple[Network, Any]:
+    """Of a weights file or a network of ours, or of a workdir the newest that it holds."""
+    path = Path(name)
     if (path / "checkpoints").is_dir() and not (path / "weights.safetensors").exists():
         return load_run(path, allow=allow)[:2]
-    return weights.load(weights.find(path), allow=allow)
+    return weights.load(weights.find(name), allow=allow)
 
 
 def _check_unseen(path: str, other: Network, model: Network, strict: bool) -> None:

@@ -1,0 +1,154 @@
+"""A trained network becomes one that ships: python -m experiments.quality.ship NAME
+
+What recipes/NAME.py has trained goes to sr_jax/pretrained in float16, with its card. Networks that
+learnt from T91 and BSDS200, which have no licence, go to experiments/quality/weights: these show
+that papers are reached, and do not ship. A score that float16 moves by more than 0.005 dB is an
+error.
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+
+from experiments.quality.part import FOLDER, load_config
+from sr_jax import pretrained, weights
+from sr_jax.data.sources import ImagePair
+from sr_jax.data.sources.layouts import find_layout
+from sr_jax.evaluation.published import published
+from sr_jax.evaluation.scoring import BICUBIC, Loaded, list_contenders, score_all
+from sr_jax.models import count_parameters, describe_model
+from sr_jax.storage import write_bytes
+
+BENCHMARKS = ("Set5", "Set14", "B100")
+JPEG = " JPEG 75"  # after a benchmark's name
+MOST = 0.005  # dB that float16 may cost
+LIMITS = {
+    "bicubic": "Made for clean images that were reduced by bicubic interpolation. It sharpens "
+    "noise and the blocks of JPEG, too.",
+    "photo": "Made for slightly blurred and noisy images in JPEG, quality 30 to 95. It smooths "
+    "fine texture; of clean images, networks that are made for those show more.",
+}
+
+
+def compress(pair: ImagePair, scale: int) -> ImagePair:
+    """The pair, with a low-resolution image that was a JPEG file of quality 75."""
+
+    def read() -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(pair.lr(scale)).save(file, "JPEG", quality=75)
+        return np.asarray(Image.open(file))
+
+    return dataclasses.replace(pair, read_lr={scale: read})
+
+
+def score(
+    networks: list[Loaded], datasets: Sequence[str], scales: Sequence[int], benchmarks: Path
+) -> list[list[Any]]:
+    """Rows (data set, scale, PSNR of bicubic, then PSNR and SSIM of each network)."""
+    rows = []
+    for dataset in datasets:
+        for scale in scales:
+            pairs = find_layout(benchmarks / dataset.split()[0], [scale]).pairs
+            if dataset.endswith(JPEG):
+                pairs = tuple(compress(pair, scale) for pair in pairs)
+            contenders = [BICUBIC]
+            for number, network in enumerate(networks):
+                contenders += list_contenders(network, name=str(number))[1:]
+            found: dict[str, list[tuple[float, float]]] = {}
+            luma = networks[0][0].n_colors == 1
+            for key, _, result in score_all({dataset: pairs}, [scale], contenders, round_luma=luma):
+                if isinstance(result, str):
+                    raise ValueError(result)
+                found.setdefault(key.method, []).append((result[0].psnr, result[0].ssim))
+            means = [np.mean(values, axis=0).tolist() for values in found.values()]
+            rows.append([dataset, scale, means[0][0], *means[1:]])
+    return rows
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="Of a file in recipes/.")],
+    workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(help="Recipes whose hours went before, of the same network.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--as", help="What it is called. Default: NAME.")
+    ] = None,
+    benchmarks: Annotated[Path, typer.Option(help="Folder of Set5, Set14 and B100.")] = Path(
+        "../shared/data/benchmarks"
+    ),
+) -> None:
+    """Writes weights and card of the best network of a training."""
+    config = load_config(name)
+    workdir = workdir or Path("runs/quality") / name
+    model, variables = weights.load(workdir / "weights-best.safetensors")
+    free = config.data.path.endswith("photos")
+    folder = pretrained.FOLDER if free else FOLDER / "weights"
+    place = folder / f"{output or name}.safetensors"
+    kept = place.with_suffix(".new.safetensors")
+    weights.save(kept, model, variables, half=True)
+    scales = tuple(config.data.scales)
+    datasets = [*BENCHMARKS]
+    if config.data.degradation == "photo":
+        datasets += [f"{dataset}{JPEG}" for dataset in BENCHMARKS]
+    rows = score([(model, variables), weights.load(kept)], datasets, scales, benchmarks)
+    architecture = describe_model(model)[0]
+    scores = []
+    for dataset, scale, bicubic, (before, _), (psnr, ssim) in rows:
+        print(f"{dataset} x{scale}: {psnr:.3f} dB, float32 {before:.3f}, bicubic {bicubic:.3f}")
+        if abs(before - psnr) > MOST:
+            raise ValueError(f"float16 moves {dataset} x{scale} by {psnr - before:.4f} dB")
+        paper = published(paper_name(name, architecture), dataset, scale)
+        entry = {"dataset": dataset, "scale": scale, "psnr": psnr, "ssim": ssim, "bicubic": bicubic}
+        scores.append(entry | {"paper": paper.psnr if paper else None})
+    parts = [
+        row
+        for each in (*(after or ()), name)
+        for row in json.loads((FOLDER / "results" / f"{each}.json").read_text())
+    ]
+    hardware, _, rest = parts[-1]["environment"].partition(";")
+    card = {
+        "kind": config.data.degradation,
+        "architecture": architecture,
+        "parameters": count_parameters(variables),
+        "scales": scales,
+        "data": describe_data(config.data.path),
+        "recipe": f"experiments/quality/recipes/{name}.py",
+        "command": f"python -m experiments.quality.part {name}",
+        "commit": rest.partition("commit ")[2].partition(",")[0],
+        "updates": sum(row["steps"] for row in parts),
+        "hours": round(sum(row["minutes"] for row in parts) / 60, 2),
+        "hardware": hardware,
+        "scores": scores,
+        "limits": LIMITS[config.data.degradation],
+    }
+    kept.replace(place)
+    write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
+    print(f"{place}: {place.stat().st_size:,} bytes")
+
+
+def paper_name(name: str, architecture: str) -> str:
+    """By which published tables know what the network stands beside."""
+    return "edsr_baseline" if architecture == "edsr" else architecture.removesuffix("_small")
+
+
+def describe_data(path: str) -> str:
+    """What a card says of the training images."""
+    if path.endswith("photos"):
+        return (
+            "113 photographs of 56 megapixels in all (ten more for validation) with licences that "
+            "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
+            "names authors and licences"
+        )
+    return f"{' and '.join(Path(part).name for part in path.split(','))}, for academic use"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,107 @@
+"""Networks that come with this package: NAME.safetensors, and NAME.json, the card of each.
+
+They were trained by experiments/quality. The photographs that they learnt from, with their authors
+and licences, are in photos.csv.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parent
+
+# What an image has gone through that a network is made for.
+KINDS = ("bicubic", "photo")
+
+
+class Score(NamedTuple):
+    """PSNR (dB) and SSIM of the luma on a data set at a scale, and the PSNR of others there.
+
+    Attributes:
+        bicubic: of bicubic interpolation.
+        paper: of the network in its paper, of the paper's size; None: there is none.
+    """
+
+    dataset: str
+    scale: int
+    psnr: float
+    ssim: float
+    bicubic: float
+    paper: float | None = None
+
+
+class Card(NamedTuple):
+    """What there is to know of a network.
+
+    Attributes:
+        name: by which `--model`, `init_from`, `load` and `Upscaler` take it.
+        kind: one of `KINDS`: "photo" for images with noise and JPEG, "bicubic" for others.
+        architecture: see `sr_jax.models.create_model`.
+        parameters: how many.
+        scales: that it was trained for.
+        data: what it was trained on, with its licences.
+        recipe: in the repository.
+        command: that trained it.
+        commit: of the repository.
+        updates, hours, hardware: of the training.
+        scores: on benchmarks, whose low-resolution images are bicubic reductions.
+        limits: what it is not made for.
+    """
+
+    name: str
+    kind: str
+    architecture: str
+    parameters: int
+    scales: tuple[int, ...]
+    data: str
+    recipe: str
+    command: str
+    commit: str
+    updates: int
+    hours: float
+    hardware: str
+    scores: tuple[Score, ...]
+    limits: str
+
+    @property
+    def path(self) -> Path:
+        """The weights file."""
+        return FOLDER / f"{self.name}.safetensors"
+
+    def psnr(self, dataset: str, scale: int) -> float:
+        """Of a data set at a scale, dB; minus infinity where it was not measured."""
+        found = [s.psnr for s in self.scores if (s.dataset, s.scale) == (dataset, scale)]
+        return found[0] if found else -float("inf")
+
+
+@functools.cache
+def cards() -> dict[str, Card]:
+    """All networks that come with this package, by name."""
+    return {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def _read(path: Path) -> Card:
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    fields["scales"] = tuple(fields["scales"])
+    fields["scores"] = tuple(Score(**score) for score in fields["scores"])
+    return Card(path.stem, **fields)
+
+
+def choose(scale: float = 2, kind: str = "bicubic") -> Card:
+    """The best network for a scale: of those that reach it, or come nearest, the highest PSNR.
+
+    Args:
+        scale: by which images are enlarged.
+        kind: one of `KINDS`.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; known are {', '.join(KINDS)}")
+    found = [(own, card) for card in cards().values() if card.kind == kind for own in card.scales]
+    reached = min((own for own, _ in found if own >= scale), default=max(own for own, _ in found))
+    return max(
+        (card for own, card in found if own == reached), key=lambda c: c.psnr("Set14", reached)
+    )
