@@ -45,19 +45,16 @@ def open_model(
     from sr_jax.interop.checkpoint import READERS
 
     path = Path(model)
-    if str(model) in pretrained.cards():
-        if step is not None:
-            raise ValueError(f"a step is for a training workdir, but {model} comes with sr_jax")
-        place = weights.find(model)
-        return Opened(*weights.load(place, allow=allow), "", digest(place))
     final = path / "weights.safetensors"
-    if path.is_dir() and (step is not None or not final.exists()):
+    ours = str(model) in pretrained.cards()
+    if not ours and path.is_dir() and (step is not None or not final.exists()):
         return _open_run(path, allow, step)
     if step is not None:
-        raise ValueError(f"a step is for a training workdir, but {model} is a file")
-    if path.is_file() and path.suffix.lower() in READERS and not _is_ours(path):
+        what = "comes with sr_jax" if ours else "is a file"
+        raise ValueError(f"a step is for a training workdir, but {model} {what}")
+    if not ours and path.is_file() and path.suffix.lower() in READERS and not _is_ours(path):
         return _open_checkpoint(path)
-    place = weights.find(path)
+    place = weights.find(model)
     return Opened(*weights.load(place, allow=allow), "", digest(place))
 
 

@@ -60,11 +60,14 @@ def convert(
     suffixes = WRITERS if to is Target.TORCH else (".safetensors",)
     if output.suffix.lower() not in suffixes:
         raise ValueError(f"cannot write {output}: the name must end in {' or '.join(suffixes)}")
+    from sr_jax import pretrained
+
     if output.exists() and not overwrite:
         raise ValueError(f"{output} exists: give --overwrite, or another name")
     if layout and to is not Target.TORCH:
         raise ValueError("--layout is for --to torch: the input's names are recognised")
-    known = to is Target.TORCH or source.is_dir()
+    ours = str(source) in pretrained.cards()
+    known = to is Target.TORCH or source.is_dir() or ours
     if known and (architecture or settings):
         raise ValueError(
             "a weights file and a workdir know their network: no --architecture or --set here"

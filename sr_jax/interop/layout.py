@@ -106,6 +106,7 @@ class Layout(NamedTuple):
         ignored: a pattern of names that are no part of our network.
         preferred: whether a network is written in this layout unless another is asked for; of
             several the first is taken.
+        holds: whether that code can compute a network at all.
     """
 
     network: type[Network]
@@ -115,6 +116,7 @@ class Layout(NamedTuple):
     fields: Callable[[Weights], tuple[Fields, Fields]]
     ignored: str = "(?!)"
     preferred: Callable[[Any], bool] = lambda model: True
+    holds: Callable[[Any], bool] = lambda model: True
 
 
 class Tensor(NamedTuple):

@@ -145,7 +145,8 @@ def to_torch(
         model: the network.
         variables: its variables, all collections.
         layout: whose names: 'yjn870' (also mmagic's) or 'lornatang' for SRCNN; 'twtygqyy', 'edsr'
-            or 'lornatang' for VDSR; other networks have one. The default is the first, for a VDSR
+            or 'lornatang' for VDSR; 'lornatang' or, for one with tanh, 'leftthomas' for SRResNet;
+            other networks have one. The default is the first that has such a network, for a VDSR
             with biases 'edsr'. A network outside this package has only what is passed, see
             `sr_jax.interop.layout`.
 
@@ -153,7 +154,8 @@ def to_torch(
         Names to arrays; constants included, `num_batches_tracked` as int64.
 
     Raises:
-        ValueError: unknown layout, or variables that are not the network's.
+        ValueError: unknown layout, one whose code has no such network, or variables that are not
+            the network's.
     """
     chosen = _choose(model, layout)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
@@ -277,8 +279,12 @@ def _choose(model: Network, asked: str | Layout | None) -> Layout:
         return asked
     if not known:
         raise ValueError(f"{name} has no layout of PyTorch names: pass its Layout as `layout`")
+    able = {layout: found for layout, found in known.items() if found.holds(model)}
+    if not able or (asked in known and asked not in able):
+        what = ", ".join(f"{k}={v}" for k, v in model.hyperparameters.items())
+        raise ValueError(f"the code of {asked or ' or '.join(known)} has no {name} with {what}")
     if asked is None:
-        return next(layout for layout in known.values() if layout.preferred(model))
+        return next(layout for layout in able.values() if layout.preferred(model))
     if asked not in known:
         raise ValueError(f"{name} has no layout {asked!r}; known are {', '.join(known)}")
     return known[asked]

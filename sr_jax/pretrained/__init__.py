@@ -100,8 +100,9 @@ def choose(scale: float = 2, kind: str = "bicubic") -> Card:
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; known are {', '.join(KINDS)}")
-    found = [(own, card) for card in cards().values() if card.kind == kind for own in card.scales]
-    reached = min((own for own, _ in found if own >= scale), default=max(own for own, _ in found))
+    found = [card for card in cards().values() if card.kind == kind]
+    scales = sorted({own for card in found for own in card.scales})
+    reached = next((own for own in scales if own >= scale), scales[-1])
     return max(
-        (card for own, card in found if own == reached), key=lambda c: c.psnr("Set14", reached)
+        (card for card in found if reached in card.scales), key=lambda c: c.psnr("Set14", reached)
     )

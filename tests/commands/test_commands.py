@@ -168,5 +168,8 @@ def test_errors_are_one_line_and_a_code(tmp_path):
     command = [sys.executable, "-m", "sr_jax", "upscale", "no.png", *options]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 1
-    assert process.stderr == "error: no: no such weights file or workdir\n"
+    assert process.stderr == (
+        "error: no: no such weights file or workdir, and no network that comes with sr_jax, which "
+        "`sr-jax models` lists\n"
+    )
     assert list(tmp_path.iterdir()) == []

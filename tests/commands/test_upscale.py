@@ -222,7 +222,7 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": None}, "give --model.*sr-jax convert.*sr-jax train.*bicubic"),
+        ({"model": None, "step": 3}, "--step is of a training workdir: give it with --model"),
         ({"model": "none"}, "none: no such weights file or workdir"),
         ({"scale": -2.0}, "--scale is -2.0, expected a positive number"),
         ({"scale": float("nan")}, "--scale is nan"),
