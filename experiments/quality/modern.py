@@ -2,16 +2,24 @@
 
 from ml_collections import ConfigDict
 
-PHOTOS = "../shared/data/train/photos"
+TRAIN = "../shared/data/train"
+PHOTOS = f"{TRAIN}/photos"  # with free licences
+T91, BSDS200 = f"{TRAIN}/T91", f"{TRAIN}/BSDS200"  # those of the papers
 
 
 def shorten(
-    config: ConfigDict, *, steps: int, rate: float, batch: int = 8, patch: int = 48
+    config: ConfigDict,
+    *,
+    steps: int,
+    rate: float,
+    batch: int = 8,
+    patch: int = 48,
+    data: str = PHOTOS,
 ) -> ConfigDict:
-    """Few updates at a high rate, with warm-up and a cosine; photographs with free licences.
+    """Few updates at a high rate, with warm-up and a cosine.
 
     The average of the parameters over the last thousand updates or so is what is validated and
-    kept. Ten of the photographs validate.
+    kept. Ten images of each folder validate.
 
     Args:
         config: a recipe; is changed.
@@ -19,10 +27,11 @@ def shorten(
         rate: the highest learning rate.
         batch: patches of an update.
         patch: their side, in pixels at the network's input.
+        data: folders, separated by commas.
     """
     config.unlock()
     config.data.source = "folder"
-    config.data.path = PHOTOS
+    config.data.path = data
     config.data.placement = "device"
     config.data.batch_size = batch
     config.data.lr_patch_size = patch
@@ -34,7 +43,8 @@ def shorten(
     rates = config.optimizer
     rates.name = "adam"
     rates.learning_rate = rate
-    rates.decay_every, rates.decay_at, rates.weight_decay, rates.clip = 0, (), 0.0, "none"
+    rates.decay_every, rates.decay_at, rates.weight_decay = 0, (), 0.0
+    rates.clip, rates.clip_bound = "none", 0.0
     rates.warmup = 500
     rates.cosine = steps
     return config.lock()

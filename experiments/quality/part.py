@@ -6,8 +6,8 @@ What each part did is a row of results/NAME.json, the curves are in results/NAME
 """
 
 import csv
-import importlib
 import io
+import runpy
 import signal
 import subprocess
 import sys
@@ -37,7 +37,8 @@ def load_config(name: str) -> ConfigDict:
     known = sorted(path.stem for path in (FOLDER / "recipes").glob("[!_]*.py"))
     if name not in known:
         raise ValueError(f"no recipe {name}; there are {', '.join(known)}")
-    config: ConfigDict = importlib.import_module(f"experiments.quality.recipes.{name}").get_config()
+    path = FOLDER / "recipes" / f"{name}.py"
+    config: ConfigDict = runpy.run_path(str(path))["get_config"]()
     return config
 
 
@@ -121,9 +122,8 @@ def main(
     spent = (time.time() - start) / 60
     curves = merge_curves(FOLDER / "results" / f"{name}.csv", workdir)
     steps, losses = curves["train/loss"]
-    before = rows.found[-1]["step"] if rows.found else 0
     row: dict[str, Any] = {"part": len(rows.found) + 1, "minutes": spent, "step": steps[-1]}
-    row |= {"steps": steps[-1] - before, "loss": losses[-1]}
+    row |= {"loss": losses[-1]}
     for curve, (_, values) in curves.items():
         if curve.startswith("validation/psnr"):
             row[curve.removeprefix("validation/")] = values[-1]

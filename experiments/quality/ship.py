@@ -108,12 +108,11 @@ def main(
         paper = published(paper_name(name, architecture), dataset, scale)
         entry = {"dataset": dataset, "scale": scale, "psnr": psnr, "ssim": ssim, "bicubic": bicubic}
         scores.append(entry | {"paper": paper.psnr if paper else None})
-    parts = [
-        row
+    trainings = [
+        json.loads((FOLDER / "results" / f"{each}.json").read_text())
         for each in (*(after or ()), name)
-        for row in json.loads((FOLDER / "results" / f"{each}.json").read_text())
     ]
-    hardware, _, rest = parts[-1]["environment"].partition(";")
+    hardware, _, rest = trainings[-1][-1]["environment"].partition(";")
     card = {
         "kind": config.data.degradation,
         "architecture": architecture,
@@ -123,8 +122,8 @@ def main(
         "recipe": f"experiments/quality/recipes/{name}.py",
         "command": f"python -m experiments.quality.part {name}",
         "commit": rest.partition("commit ")[2].partition(",")[0],
-        "updates": sum(row["steps"] for row in parts),
-        "hours": round(sum(row["minutes"] for row in parts) / 60, 2),
+        "updates": sum(parts[-1]["step"] for parts in trainings),
+        "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
         "hardware": hardware,
         "scores": scores,
         "limits": LIMITS[config.data.degradation],

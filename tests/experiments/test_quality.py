@@ -1,11 +1,22 @@
-"""Trainings in parts: what one part leaves, the next one finds."""
+"""Trainings in parts, how their networks come to ship, and the search for test images."""
 
+import json
 import random
+import shutil
 
+import jax
+import numpy as np
 import pytest
 from processes import NETWORKS, photos
 
-from experiments.quality import part
+from experiments.quality import overlap, page, part, ship
+from sr_jax import pretrained, weights
+from sr_jax.data import sources
+from sr_jax.imaging.files import write_image
+from sr_jax.imaging.resize import imresize
+from sr_jax.models import create_model
+from sr_jax.pretrained import Card, Score
+from sr_jax.recipe import read_config
 from sr_jax.training.events import EventWriter
 
 
@@ -30,8 +41,9 @@ def test_a_part_leaves_the_newest_checkpoint_and_what_belongs_to_it(tmp_path, mo
 
     monkeypatch.setattr(part, "MOST", 1000)
     (workdir / "checkpoints" / "100" / "array").write_bytes(random.Random(0).randbytes(2000))
-    with pytest.raises(ValueError, match="more than the repository takes"):
-        part.pack(workdir, archive)
+    before = archive.read_bytes()
+    assert part.pack(workdir, archive) is None
+    assert archive.read_bytes() == before
 
 
 def test_curves_of_parts_become_one(tmp_path):
@@ -53,7 +65,7 @@ def test_curves_of_parts_become_one(tmp_path):
 
 
 def test_an_unknown_recipe_is_told():
-    with pytest.raises(ValueError, match="no recipe nothing; there are edsr_small_x2"):
+    with pytest.raises(ValueError, match="no recipe nothing; there are edsr_baseline_x2"):
         part.main("nothing")
 
 
@@ -82,3 +94,121 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
         rows = part.harness.Rows(tmp_path / "experiments" / "results", part.table, "tiny").found
         reached.append(rows[-1]["step"])
     assert 0 < reached[0] < reached[1]
+
+
+RECIPES = sorted(path.stem for path in (part.FOLDER / "recipes").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_can_be_trained(name, shared):
+    """But for where they start from, which may not be trained yet."""
+    shared("data/train/photos")
+    config = part.load_config(name)
+    recipe = read_config(config)
+    assert recipe.ema_decay > 0
+    assert config.optimizer.cosine == config.train.steps
+
+
+@pytest.fixture
+def small_folder(tmp_path, monkeypatch):
+    """Benchmarks of an image each, and a trained edsr_photo_x2 with its row."""
+    hr = sources.load("photos", "validation")[1].hr()[100:160, 100:180]
+    for dataset in ship.BENCHMARKS:
+        write_image(tmp_path / "benchmarks" / dataset / "HR" / "a.png", hr)
+    folder = tmp_path / "quality"
+    shutil.copytree(part.FOLDER / "recipes", folder / "recipes")
+    row = {"part": 1, "minutes": 30, "step": 700, "loss": 1.0, "finished": True}
+    row["environment"] = "2 CPU cores (x86_64), 24 GiB; Python 3.11; commit abc1234, 2026-11-29"
+    (folder / "results").mkdir()
+    for name, minutes in (("edsr_photo_x2", 30), ("edsr_small_x2", 60)):
+        rows = [row | {"minutes": minutes / 2, "step": 300}, row | {"minutes": minutes / 2}]
+        (folder / "results" / f"{name}.json").write_text(json.dumps(rows))
+    for module in (part, ship):
+        monkeypatch.setattr(module, "FOLDER", folder)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    model = create_model("edsr_baseline", scale=2, n_resblocks=1, n_feats=4)
+    variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
+    weights.save(tmp_path / "run" / "weights-best.safetensors", model, variables)
+    pretrained.cards.cache_clear()
+    yield tmp_path
+    pretrained.cards.cache_clear()
+
+
+def test_a_trained_network_ships_with_its_card(small_folder):
+    """float16, scores beside bicubic, on JPEG too; hours of all trainings."""
+    ship.main(
+        "edsr_photo_x2",
+        workdir=small_folder / "run",
+        after=["edsr_small_x2"],
+        benchmarks=small_folder / "benchmarks",
+    )
+    card = pretrained.cards()["edsr_photo_x2"]
+    assert (card.kind, card.architecture, card.scales) == ("photo", "edsr", (2,))
+    assert (card.updates, card.hours, card.commit) == (1400, 1.5, "abc1234")
+    assert card.hardware == "2 CPU cores (x86_64), 24 GiB"
+    assert "photos.csv" in card.data
+    datasets = [score.dataset for score in card.scores]
+    assert datasets == ["Set5", "Set14", "B100", "Set5 JPEG 75", "Set14 JPEG 75", "B100 JPEG 75"]
+    clean, _, _, jpeg, _, _ = card.scores
+    assert jpeg.bicubic < clean.bicubic - 0.1
+    assert clean.paper == 37.98  # of EDSR-baseline
+    path = small_folder / "run" / "weights-best.safetensors"
+    assert card.path.stat().st_size < 0.7 * path.stat().st_size  # half, and a header
+    assert not list(pretrained.FOLDER.glob("*.new.*"))
+
+
+def test_float16_that_costs_too_much_is_refused(small_folder, monkeypatch):
+    monkeypatch.setattr(ship, "MOST", 1e-9)
+    with pytest.raises(ValueError, match="float16 moves Set5 x2 by"):
+        ship.main(
+            "edsr_photo_x2",
+            workdir=small_folder / "run",
+            benchmarks=small_folder / "benchmarks",
+        )
+    assert pretrained.cards() == {}
+
+
+def make_card(name, kind, scale, *datasets):
+    scores = tuple(Score(dataset, scale, 30.0, 0.9, 28.5, 31.25) for dataset in datasets)
+    rest = ("", "", "", "", 9, 1.25, "", scores, "")
+    return Card(name, kind, "edsr", 1234, (scale,), *rest)
+
+
+def test_tables_of_what_ships():
+    sets = ("Set5", "Set14", "B100")
+    cards = [
+        make_card("small_x2", "bicubic", 2, *sets),
+        make_card("small_x4", "bicubic", 4, *sets),
+        make_card("photo_x2", "photo", 2, *(f"{name} JPEG 75" for name in sets)),
+    ]
+    assert page.short_table(cards).splitlines()[2:] == [
+        "| `small_x2` ... | clean | 30.00 (28.50) | - | 30.00 (28.50) |",
+        "| `photo_x2` ... | JPEG | 30.00 (28.50) | - | - |",
+    ]
+    assert page.long_table(cards).splitlines()[2] == (
+        "| `small_x2` | clean, x2 | 30.00 (28.50; 31.25) | 30.00 (28.50; 31.25) | "
+        "30.00 (28.50; 31.25) | 1,234 | 1.2 |"
+    )
+    text = "a\n<!-- python -m experiments.quality.page -->\nold\n<!-- end -->\nb"
+    assert page.between(text, "new").splitlines() == [
+        "a", page.MARKS[0], "", "new", "", page.MARKS[1], "b"
+    ]  # fmt: skip
+
+
+def test_the_pages_have_the_tables_of_the_cards():
+    cards = list(pretrained.cards().values())
+    for path, table in (
+        (page.README, page.short_table(cards)),
+        (page.PAGE, page.long_table(cards)),
+    ):
+        assert table in path.read_text(), f"python -m experiments.quality.page, {path}"
+
+
+def test_altered_copies_of_an_image_are_found_and_others_are_not():
+    one, _, other = (pair.hr() for pair in sources.load("photos", "validation"))
+    one, other = imresize(one, size=(300, 300)), imresize(other, size=(300, 450))
+    features = overlap.describe("one", one)
+    for _, copy in overlap.altered(one):
+        assert overlap.agreeing(features, overlap.describe("copy", copy)) > 30
+    assert overlap.agreeing(features, overlap.describe("other", other)) < 8
+    assert overlap.agreeing(features, overlap.describe("blank", np.zeros_like(one))) == 0

@@ -11,4 +11,4 @@ def get_config() -> ConfigDict:
     config = configuration.load_recipe("edsr", "x2,baseline").unlock()
     config.model.n_resblocks = 8
     config.model.n_feats = 32
-    return shorten(config, steps=24_000, rate=1e-3)
+    return shorten(config, steps=20_000, rate=1e-3)

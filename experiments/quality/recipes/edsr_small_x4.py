@@ -12,4 +12,4 @@ def get_config() -> ConfigDict:
     config.model.n_resblocks = 8
     config.model.n_feats = 32
     config.init_from = "edsr_small_x2"
-    return shorten(config, steps=10_000, rate=7e-4, patch=32)
+    return shorten(config, steps=6_000, rate=7e-4, patch=32)

@@ -1,0 +1,13 @@
+"""EDSR-baseline, x4, from that of x2."""
+
+from ml_collections import ConfigDict
+
+from experiments.quality.modern import shorten
+from sr_jax import configuration
+
+
+def get_config() -> ConfigDict:
+    """The recipe; it takes no arguments."""
+    config = configuration.load_recipe("edsr", "x4,baseline").unlock()
+    config.init_from = "edsr_baseline_x2"
+    return shorten(config, steps=10_000, rate=4e-4, patch=32)
