@@ -88,7 +88,8 @@ def get_defaults() -> ConfigDict:
                 # Of the computation: float32, bfloat16, or float64 (with JAX_ENABLE_X64=1).
                 # Parameters stay float32 under bfloat16.
                 "dtype": "float32",
-                "ema": 0.0,  # decay of an average of the parameters; 0 keeps none
+                # Decay of an average of the parameters, reached after some updates; 0 keeps none.
+                "ema": 0.0,
             },
             "optimizer": {
                 "name": "adam",  # adam or sgd

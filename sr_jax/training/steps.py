@@ -47,7 +47,8 @@ def make_train_step(
         dtype: of the computation; parameters, loss and optimiser are float32 at least.
         accumulate: microbatches in which a batch is processed, one after the other, to save
             memory. Batch normalisation sees each as a batch. 0: see `choose_microbatches`.
-        ema_decay: of the average of the parameters.
+        ema_decay: of the average of the parameters; less in the first updates, see
+            `apply_gradients`.
         remat: computes repeated blocks again in the backward pass, to save memory.
 
     Returns:
@@ -161,7 +162,11 @@ def apply_gradients(
     new_params = {**state.params, **optax.apply_updates(params, updates)}
     ema = state.ema
     if ema is not None:
-        ema = optax.incremental_update(new_params, ema, 1 - ema_decay)
+        # As TensorFlow's ExponentialMovingAverage with `num_updates`: the initial parameters have
+        # left the average after a few updates, not after a few times 1 / (1 - decay).
+        done = jnp.asarray(state.step, jnp.result_type(float))
+        decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
+        ema = optax.incremental_update(new_params, ema, 1 - decay)
     return TrainState(state.step + 1, new_params, rest, opt_state, ema)
 
 

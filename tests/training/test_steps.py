@@ -153,14 +153,17 @@ def test_when_a_batch_is_split(name, side, platform, split):
     assert same != split
 
 
-def test_average_of_the_parameters():
-    first, _ = train(1, ema_decay=0.9)
-    start, _ = train(0, ema_decay=0.9)
-    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, start.params, first.params)
+@pytest.mark.parametrize(("decay", "decays"), [(0.9, (1 / 10, 2 / 11)), (0.15, (1 / 10, 0.15))])
+def test_average_of_the_parameters(decay, decays):
+    """The decay rises to the one that was asked for. float32: 1e-5."""
+    average = train(0, ema_decay=decay)[0].params
+    for steps, now in enumerate(decays, 1):
+        state, _ = train(steps, ema_decay=decay)
+        average = jax.tree.map(lambda a, b, now=now: now * a + (1 - now) * b, average, state.params)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), first.ema, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), state.ema, average
     )
-    assert first.variables()["params"] is first.ema
+    assert state.variables()["params"] is state.ema
     assert train(0)[0].ema is None
 
 
