@@ -1,0 +1,15 @@
+"""CSNLN that recurs 3 times, of 32 channels, x2."""
+
+from ml_collections import ConfigDict
+
+from experiments.quality.modern import shorten
+from sr_jax import configuration
+
+
+def get_config() -> ConfigDict:
+    """The recipe; it takes no arguments."""
+    config = configuration.load_recipe("csnln", "x2").unlock()
+    config.model.depth = 3
+    config.model.n_feats = 32
+    config.loss.scale = 255.0
+    return shorten(config, steps=6_000, rate=5e-4, patch=24)
