@@ -20,6 +20,10 @@ Allow = Annotated[
 ]
 
 
+# By which images are enlarged where nothing was said.
+OWN_SCALE = 2
+
+
 def open_model(model: str, *, allow: Collection[str] = (), step: int | None = None) -> "Opened":
     """As `sr_jax.opening.open_model`, once there is a device."""
     check_devices()
@@ -28,12 +32,12 @@ def open_model(model: str, *, allow: Collection[str] = (), step: int | None = No
     return opening.open_model(model, allow=allow, step=step)
 
 
-def choose_models(images: Iterable[Path], scale: float | None = None) -> dict[Path, str]:
+def choose_models(images: Iterable[Path], scale: float) -> dict[Path, str]:
     """The network of ours that is best for each image; says which and why.
 
     Args:
         images: of which the first bytes are read.
-        scale: None is 2.
+        scale: by which they are enlarged.
     """
     from sr_jax import pretrained
     from sr_jax.imaging.files import is_jpeg
@@ -43,7 +47,7 @@ def choose_models(images: Iterable[Path], scale: float | None = None) -> dict[Pa
         groups.setdefault(is_jpeg(path), []).append(path)
     found: dict[Path, str] = {}
     for jpeg, paths in sorted(groups.items()):
-        card = pretrained.choose(2 if scale is None else scale, "photo" if jpeg else "bicubic")
+        card = pretrained.choose(scale, "photo" if jpeg else "bicubic")
         what = paths[0].name if len(paths) == 1 else f"{len(paths)} images"
         made = "made for JPEG" if jpeg else "made for clean images"
         print(printable(f"{what}: {card.name}, {made} (--model takes another)"))

@@ -15,12 +15,14 @@ from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
-from sr_jax.commands.model import Allow, Step, choose_models, open_model
+from sr_jax.commands.model import OWN_SCALE, Allow, Step, choose_models, open_model
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sr_jax.evaluation.scoring import Loaded
     from sr_jax.inference.layout import Plan
+    from sr_jax.inference.settings import Settings
 
 
 class Dtype(StrEnum):
@@ -167,7 +169,7 @@ def upscale(
     from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan, share_programs
     from sr_jax.inference.settings import STEP, Settings
-    from sr_jax.inference.upscaler import network_factor, resize_image, upscale_image
+    from sr_jax.inference.upscaler import resize_image, upscale_image
 
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
@@ -179,19 +181,10 @@ def upscale(
         shard=shard_image,
     )
     keep_compilations()
-    names = dict.fromkeys(files, model) if model else choose_models(files, scale)
-    networks = {
-        name: None if name == _BICUBIC else open_model(name, allow=allow or (), step=step)
-        for name in ([model] if model else dict.fromkeys(names.values()))
-    }
-    for opened in networks.values():
-        if opened and opened.note:
-            print(opened.note)
-    factors = {
-        name: network_factor(opened.model, scale) if opened else 1
-        for name, opened in networks.items()
-    }
-    asked_scale = next(iter(factors.values()), 2) if scale is None else scale
+    networks: dict[str, _Network] = {}
+    if model:
+        networks[model] = _open(model, scale, settings, allow or (), step)
+    asked_scale = scale or (networks[model].factor if model else OWN_SCALE)
     if output is None:  # beside the images
         suffix = suffix or f"_x{asked_scale:g}"
         files, results = leave_out_results(files, suffix, kind)
@@ -204,7 +197,11 @@ def upscale(
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
     failures += unnamed
     console = Console(stderr=True)
-    identities = [opened.identity if opened else name for name, opened in networks.items()]
+    names = dict.fromkeys(targets, model) if model else choose_models(targets, asked_scale)
+    for name in dict.fromkeys(names.values()):
+        if name not in networks:
+            networks[name] = _open(name, asked_scale, settings)
+    identities = [network.identity for network in networks.values()]
     asked = {"model": identities, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
     journal = Journal(journal_path(folder, asked), asked)
@@ -231,45 +228,41 @@ def upscale(
         )
     for failure in failures:
         report_failure(console, failure)
-    rates: dict[str, float] = {}
     done, start = 0, time.perf_counter()
-    shared = {}
-    for name, opened in networks.items():
-        shared[name] = settings
-        if opened:
+    for name, network in networks.items():
+        if network.loaded:
             sizes = _sizes(path for path in targets if names[path] == name)
-            shared[name] = share_programs(*opened[:2], sizes, factors[name], settings)
-    if any(each != settings for each in shared.values()):
+            network.settings = share_programs(*network.loaded, sizes, network.factor, settings)
+    if any(network.settings != settings for network in networks.values()):
         print("many sizes share programs, with the same pixels (--tile none: one for each)")
     with image_progress(console) as progress:
         task = progress.add_task("compiling, upscaling", total=len(targets))
         for path, target in targets.items():
-            name = names[path]
-            opened, factor, settings = networks[name], factors[name], shared[name]
+            network = networks[names[path]]
             try:
                 image, icc_profile, metadata = read_picture(path)
                 size = _scaled(image, asked_scale)
-                if dry_run and opened:
+                if dry_run and network.loaded:
                     height, width = image.shape[:2]
-                    cost = plan(*opened[:2], height, width, factor, settings)
-                    if name not in rates:
-                        rates[name] = measure_rate(*opened[:2], factor, settings)
+                    how = network.factor, network.settings
+                    cost = plan(*network.loaded, height, width, *how)
+                    network.rate = network.rate or measure_rate(*network.loaded, *how)
                     twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
                     passes = 2 if twice else 1
-                    print(_describe(path, image, size, cost, rates[name], passes))
+                    print(_describe(path, image, size, cost, network.rate, passes))
                     continue
                 if image.dtype == "uint16" and dtype == "bfloat16":
                     lost = f"note: {path} has 16 bits, bfloat16 keeps 8: give --dtype float32"
                     console.print(printable(lost), markup=False, soft_wrap=True)
-                if opened is None:
+                if network.loaded is None:
                     result = resize_image(image, size)
                 else:
                     result = upscale_image(
-                        *opened[:2],
+                        *network.loaded,
                         image,
-                        factor,
-                        settings,
-                        size=None if size == _scaled(image, factor) else size,
+                        network.factor,
+                        network.settings,
+                        size=None if size == _scaled(image, network.factor) else size,
                         alpha=str(alpha),
                     )
                 write_image(
@@ -301,6 +294,43 @@ def upscale(
         raise typer.Exit(1)
     if not dry_run:
         journal.close()
+
+
+@dataclasses.dataclass
+class _Network:
+    """What images go through, and how.
+
+    Attributes:
+        loaded: the network and its variables; None is bicubic interpolation.
+        identity: tells it from every other.
+        factor: of the network itself.
+        settings: how its images go through it.
+        rate: its multiply-adds a second, once they were measured.
+    """
+
+    loaded: "Loaded | None"
+    identity: Any
+    factor: int
+    settings: "Settings"
+    rate: float = 0.0
+
+
+def _open(
+    name: str,
+    scale: float | None,
+    settings: "Settings",
+    allow: Sequence[str] = (),
+    step: int | None = None,
+) -> _Network:
+    """The network of this name; says what there is to say of it."""
+    from sr_jax.inference.upscaler import network_factor
+
+    if name == _BICUBIC:
+        return _Network(None, name, 1, settings)
+    model, variables, note, identity = open_model(name, allow=allow, step=step)
+    if note:
+        print(note)
+    return _Network((model, variables), identity, network_factor(model, scale), settings)
 
 
 def _kind_of_output(output: Path | None, file_format: Format | None, quality: int | None) -> str:
