@@ -20,6 +20,7 @@ import typer
 from ml_collections import ConfigDict
 
 from experiments import harness
+from experiments.quality import modern
 from sr_jax.commands.runs import read_run
 from sr_jax.storage import write_bytes
 
@@ -40,6 +41,16 @@ def load_config(name: str) -> ConfigDict:
     path = FOLDER / "recipes" / f"{name}.py"
     config: ConfigDict = runpy.run_path(str(path))["get_config"]()
     return config
+
+
+def link_images() -> None:
+    """Makes BSDS199 of the BSDS200 in ../shared: links to all images but one."""
+    folder, source = Path(modern.BSDS199), Path(modern.TRAIN) / "BSDS200"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.glob("*.*"):
+        link = folder / path.name
+        if path.stem != "302003" and not link.exists():
+            link.symlink_to(path.resolve())
 
 
 def unpack(archive: Path, workdir: Path) -> None:
@@ -111,7 +122,8 @@ def main(
     workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
 ) -> None:
     """Trains one part, and leaves its row, its curves and what the next one goes on from."""
-    load_config(name)
+    if modern.BSDS199 in load_config(name).data.path:
+        link_images()
     recipe = FOLDER / "recipes" / f"{name}.py"
     workdir = (workdir or Path("runs/quality") / name).absolute()
     archive = FOLDER / "state" / f"{name}.tar.xz"

@@ -1,8 +1,8 @@
-"""SRCNN 9-5-5, x3, on 291 images, where the paper has ImageNet."""
+"""SRCNN 9-5-5, x3, on 290 images, where the paper has ImageNet."""
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import BSDS200, T91, shorten
+from experiments.quality.modern import BSDS199, T91, shorten
 from sr_jax import configuration
 
 
@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.loss.name = "mse"
     config.loss.scale = 255.0
     config.optimizer.layer_rates = {}
-    return shorten(config, steps=50_000, rate=1e-3, batch=16, patch=48, data=f"{T91},{BSDS200}")
+    return shorten(config, steps=50_000, rate=1e-3, batch=16, patch=48, data=f"{T91},{BSDS199}")

@@ -1,8 +1,8 @@
-"""VDSR, x2, x3 and x4 in one network, on the 291 images of the paper."""
+"""VDSR, x2, x3 and x4 in one network, on 290 of the 291 images of the paper."""
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import BSDS200, T91, shorten
+from experiments.quality.modern import BSDS199, T91, shorten
 from sr_jax import configuration
 
 
@@ -11,4 +11,4 @@ def get_config() -> ConfigDict:
     config = configuration.load_recipe("vdsr").unlock()
     config.loss.name = "mse"
     config.loss.scale = 255.0
-    return shorten(config, steps=24_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS200}")
+    return shorten(config, steps=24_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS199}")
