@@ -7,6 +7,7 @@ What each part did is a row of results/NAME.json, the curves are in results/NAME
 
 import csv
 import io
+import os
 import runpy
 import signal
 import subprocess
@@ -135,7 +136,7 @@ def main(
     curves = merge_curves(FOLDER / "results" / f"{name}.csv", workdir)
     steps, losses = curves["train/loss"]
     row: dict[str, Any] = {"part": len(rows.found) + 1, "minutes": spent, "step": steps[-1]}
-    row |= {"loss": losses[-1]}
+    row |= {"loss": losses[-1], "cores": len(os.sched_getaffinity(0))}
     for curve, (_, values) in curves.items():
         if curve.startswith("validation/psnr"):
             row[curve.removeprefix("validation/")] = values[-1]
@@ -149,11 +150,19 @@ def main(
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown of the parts of a training."""
     scales = sorted({name for row in rows for name in row if name.startswith("psnr_")})
-    head = ["part", "minutes", "up to step", "loss", *(f"PSNR x{name[-1]}" for name in scales)]
+    head = [
+        "part",
+        "minutes",
+        "cores",
+        "up to step",
+        "loss",
+        *(f"PSNR x{name[-1]}" for name in scales),
+    ]
     lines = [
         [
             row["part"],
             f"{row['minutes']:.0f}",
+            row["cores"],
             row["step"],
             f"{row['loss']:.3g}",
             *(f"{row[name]:.2f}" if name in row else "" for name in scales),

@@ -106,7 +106,8 @@ def main(
         if abs(before - psnr) > MOST:
             raise ValueError(f"float16 moves {dataset} x{scale} by {psnr - before:.4f} dB")
         paper = published(paper_name(name, architecture), dataset, scale)
-        entry = {"dataset": dataset, "scale": scale, "psnr": psnr, "ssim": ssim, "bicubic": bicubic}
+        found = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic}
+        entry = {"dataset": dataset, "scale": scale} | {k: round(v, 4) for k, v in found.items()}
         scores.append(entry | {"paper": paper.psnr if paper else None})
     trainings = [
         json.loads((FOLDER / "results" / f"{each}.json").read_text())
@@ -124,7 +125,7 @@ def main(
         "commit": rest.partition("commit ")[2].partition(",")[0],
         "updates": sum(parts[-1]["step"] for parts in trainings),
         "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
-        "hardware": hardware,
+        "hardware": f"{trainings[-1][-1]['cores']} of {hardware}",
         "scores": scores,
         "limits": LIMITS[config.data.degradation],
     }

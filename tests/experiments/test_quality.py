@@ -119,7 +119,7 @@ def small_folder(tmp_path, monkeypatch):
         write_image(tmp_path / "benchmarks" / dataset / "HR" / "a.png", hr)
     folder = tmp_path / "quality"
     shutil.copytree(part.FOLDER / "recipes", folder / "recipes")
-    row = {"part": 1, "minutes": 30, "step": 700, "loss": 1.0, "finished": True}
+    row = {"part": 1, "minutes": 30, "step": 700, "loss": 1.0, "cores": 1, "finished": True}
     row["environment"] = "2 CPU cores (x86_64), 24 GiB; Python 3.11; commit abc1234, 2026-11-29"
     (folder / "results").mkdir()
     for name, minutes in (("edsr_photo_x2", 30), ("edsr_small_x2", 60)):
@@ -147,7 +147,7 @@ def test_a_trained_network_ships_with_its_card(small_folder):
     card = pretrained.cards()["edsr_photo_x2"]
     assert (card.kind, card.architecture, card.scales) == ("photo", "edsr", (2,))
     assert (card.updates, card.hours, card.commit) == (1400, 1.5, "abc1234")
-    assert card.hardware == "2 CPU cores (x86_64), 24 GiB"
+    assert card.hardware == "1 of 2 CPU cores (x86_64), 24 GiB"
     assert "photos.csv" in card.data
     datasets = [score.dataset for score in card.scores]
     assert datasets == ["Set5", "Set14", "B100", "Set5 JPEG 75", "Set14 JPEG 75", "B100 JPEG 75"]
