@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.loss.name = "mse"
     config.loss.scale = 255.0
     config.optimizer.layer_rates = {}
-    return shorten(config, steps=50_000, rate=1e-3, batch=16, patch=48, data=f"{T91},{BSDS199}")
+    return shorten(config, steps=60_000, rate=1e-3, batch=8, patch=48, data=f"{T91},{BSDS199}")

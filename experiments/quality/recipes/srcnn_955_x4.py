@@ -14,4 +14,4 @@ def get_config() -> ConfigDict:
     config.loss.scale = 255.0
     config.optimizer.layer_rates = {}
     config.init_from = "experiments/quality/weights/srcnn_955_x3.safetensors"
-    return shorten(config, steps=30_000, rate=1e-3, batch=16, patch=48, data=f"{T91},{BSDS199}")
+    return shorten(config, steps=30_000, rate=1e-3, batch=8, patch=48, data=f"{T91},{BSDS199}")
