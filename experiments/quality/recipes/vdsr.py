@@ -11,4 +11,4 @@ def get_config() -> ConfigDict:
     config = configuration.load_recipe("vdsr").unlock()
     config.loss.name = "mse"
     config.loss.scale = 255.0
-    return shorten(config, steps=24_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS199}")
+    return shorten(config, steps=20_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS199}")
