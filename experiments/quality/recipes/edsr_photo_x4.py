@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.data.degradation = "photo"
     config.init_from = "edsr_small_x4"
-    return shorten(config, steps=6_000, rate=7e-4, patch=32)
+    return shorten(config, steps=4_500, rate=7e-4, patch=32)
