@@ -85,7 +85,9 @@ def main() -> None:
     for page, table in ((README, short_table(cards)), (PAGE, long_table(cards))):
         write_bytes(page, between(page.read_text(), table).encode())
         print(table)
-    write_comparison(FOLDER / "crops.png", [draw(*picture) for picture in PICTURES.items()])
+    write_comparison(
+        FOLDER / "crops.png", [draw(*picture) for picture in PICTURES.items()], dpi=120
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
     panels: Mapping[str, np.ndarray]
 
 
-def write_comparison(path: Path, rows: Sequence[Comparison]) -> None:
+def write_comparison(path: Path, rows: Sequence[Comparison], *, dpi: int = 200) -> None:
     """Writes a PNG as papers print it: a row for each image, labels below.
 
     First comes the whole with a box, then what is in the box in every panel, enlarged without
@@ -38,13 +38,14 @@ def write_comparison(path: Path, rows: Sequence[Comparison]) -> None:
     Args:
         path: the file; it appears whole or not at all.
         rows: the images.
+        dpi: pixels an inch; an image is 2.2 inches high.
     """
     # All images are of one height whatever their shape, which matplotlib's own layouts do not do.
     wholes = [_HEIGHT * _aspect(row) for row in rows]
     crops = max(len(row.panels) for row in rows)
     width = max(wholes) + crops * (_GAP + _HEIGHT) + 2 * _GAP
     height = len(rows) * (_HEIGHT + _LABEL) + _GAP
-    figure = Figure(figsize=(width, height), dpi=200, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
 
     def show(image: np.ndarray, label: str, left: float, top: float, breadth: float) -> Axes:
         place = (left / width, 1 - (top + _HEIGHT) / height, breadth / width, _HEIGHT / height)
