@@ -63,6 +63,12 @@ def long_table(cards: Iterable[Card]) -> str:
     return "\n".join(harness.table(["name", "for", *datasets, "parameters", "hours"], rows))
 
 
+def tables(cards: Sequence[Card]) -> list[tuple[Path, str]]:
+    """The pages and their tables; the overview has EDSR alone."""
+    edsr = [card for card in cards if card.architecture.startswith("edsr")]
+    return [(README, short_table(edsr)), (PAGE, long_table(cards))]
+
+
 def between(page: str, text: str) -> str:
     """The page with this text between its marks."""
     pattern = "(?s)" + re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
@@ -81,8 +87,7 @@ def draw(scale: int, name: str) -> Comparison:
 
 def main() -> None:
     """Writes the tables and the picture."""
-    cards = list(pretrained.cards().values())
-    for page, table in ((README, short_table(cards)), (PAGE, long_table(cards))):
+    for page, table in tables(list(pretrained.cards().values())):
         write_bytes(page, between(page.read_text(), table).encode())
         print(table)
     write_comparison(

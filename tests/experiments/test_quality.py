@@ -198,11 +198,7 @@ def test_tables_of_what_ships():
 
 
 def test_the_pages_have_the_tables_of_the_cards():
-    cards = list(pretrained.cards().values())
-    for path, table in (
-        (page.README, page.short_table(cards)),
-        (page.PAGE, page.long_table(cards)),
-    ):
+    for path, table in page.tables(list(pretrained.cards().values())):
         assert table in path.read_text(), f"python -m experiments.quality.page, {path}"
 
 
