@@ -1,7 +1,7 @@
 """The table and the picture of what ships: python -m experiments.quality.page
 
 Writes the tables of all cards into README.md and docs/pretrained.md, between their marks, and the
-picture beside this file: a photograph that no network has seen.
+picture docs/crops.png: photographs that no network has seen.
 """
 
 import re
@@ -18,7 +18,6 @@ from sr_jax.imaging.resize import imresize
 from sr_jax.pretrained import Card
 from sr_jax.storage import write_bytes
 
-FOLDER = Path(__file__).parent
 README = harness.REPOSITORY / "README.md"
 PAGE = harness.REPOSITORY / "docs" / "pretrained.md"
 MARKS = ("<!-- python -m experiments.quality.page -->", "<!-- end -->")
@@ -91,7 +90,7 @@ def main() -> None:
         write_bytes(page, between(page.read_text(), table).encode())
         print(table)
     write_comparison(
-        FOLDER / "crops.png", [draw(*picture) for picture in PICTURES.items()], dpi=120
+        PAGE.with_name("crops.png"), [draw(*picture) for picture in PICTURES.items()], dpi=120
     )
 
 
