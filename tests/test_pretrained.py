@@ -110,7 +110,11 @@ def shipped(tmp_path, monkeypatch):
             "updates": 1,
             "hours": 0.5,
             "hardware": "a machine",
-            "scores": [score, score | {"dataset": "Set5"}],
+            "scores": [
+                score | {"dataset": f"{dataset}{after}"}
+                for dataset in ("Set5", "Set14")
+                for after in ("", " JPEG 75")
+            ],
             "limits": "all",
         }
         (folder / f"{name}.json").write_text(json.dumps(card))
@@ -233,6 +237,7 @@ def test_models_lists_them_and_prints_a_card(shipped, capsys, monkeypatch):
     assert max(map(len, printed.splitlines())) <= 80
     row = next(line.split() for line in printed.splitlines() if line.split()[:1] == ["photo_x4"])
     assert row[1:3] == ["JPEG", "x4"]
+    assert row[-3:] == ["27.00", "25.00", "27.00"]
     models("photo_x4")
     assert "0.5 h on a machine" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no network rcan comes with sr_jax; there are better_x2"):

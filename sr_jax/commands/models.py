@@ -32,7 +32,10 @@ def models(
         return
     console = rich.get_console()
     console.print(_shipped(list(cards.values())))
-    console.print("for: clean images, or photographs with noise and JPEG. Any name is a --model.\n")
+    console.print(
+        "for: clean images, or photographs with noise and JPEG; scores of the latter are on JPEG "
+        "of quality 75. Any name is a --model.\n"
+    )
     console.print(_architectures())
     print("radius: input pixels that a pixel depends on; *: of an interpolated image")
 
@@ -55,15 +58,16 @@ def _shipped(cards: "list[Card]") -> "Table":
     for card in cards:
         for scale in card.scales:
             scores = {score.dataset: score for score in card.scores if score.scale == scale}
+            after = " JPEG 75" if card.kind == "photo" else ""
             table.add_row(
                 card.name,
                 "clean" if card.kind == "bicubic" else "JPEG",
                 f"x{scale}",
                 f"{card.parameters:,}",
                 f"{card.path.stat().st_size / 1e6:.1f}",
-                f"{scores['Set5'].psnr:.2f}",
-                f"{scores['Set5'].bicubic:.2f}",
-                f"{scores['Set14'].psnr:.2f}",
+                f"{scores[f'Set5{after}'].psnr:.2f}",
+                f"{scores[f'Set5{after}'].bicubic:.2f}",
+                f"{scores[f'Set14{after}'].psnr:.2f}",
             )
     return table
 

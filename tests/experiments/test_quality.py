@@ -65,7 +65,7 @@ def test_curves_of_parts_become_one(tmp_path):
 
 
 def test_an_unknown_recipe_is_told():
-    with pytest.raises(ValueError, match="no recipe nothing; there are .*, edsr_small_x2"):
+    with pytest.raises(ValueError, match=r"no recipe nothing; there are .*, edsr_small_x2"):
         part.main("nothing")
 
 
