@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from sr_jax import configuration
+
 TRAIN = "../shared/data/train"
 PHOTOS = f"{TRAIN}/photos"  # with free licences
 T91 = f"{TRAIN}/T91"  # those of the papers
@@ -50,3 +52,23 @@ def shorten(
     rates.warmup = 500
     rates.cosine = steps
     return config.lock()
+
+
+def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
+    """SRCNN of these kernel sizes, such as '955': x3 from scratch, x2 and x4 from that."""
+    config = configuration.load_recipe("srcnn", f"x{scale},{kernels}").unlock()
+    config.model.padding = "replicate"
+    config.loss.name = "mse"
+    config.loss.scale = 255.0
+    config.optimizer.layer_rates = {}
+    if scale != 3:
+        config.init_from = f"experiments/quality/weights/srcnn_{kernels}_x3.safetensors"
+    return shorten(config, steps=60_000 if scale == 3 else 30_000, rate=1e-3, data=data)
+
+
+def small_edsr(scale: int) -> ConfigDict:
+    """EDSR of 8 blocks of 32 channels, to be shortened."""
+    config = configuration.load_recipe("edsr", f"x{scale},baseline").unlock()
+    config.model.n_resblocks = 8
+    config.model.n_feats = 32
+    return config

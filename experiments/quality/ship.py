@@ -28,6 +28,7 @@ from sr_jax.storage import write_bytes
 
 BENCHMARKS = ("Set5", "Set14", "B100")
 JPEG = " JPEG 75"  # after a benchmark's name
+PAPERS = {"edsr": "edsr_baseline"}  # architecture -> the published one that it stands beside
 MOST = 0.005  # dB that float16 may cost
 LIMITS = {
     "bicubic": "Made for clean images that were reduced by bicubic interpolation. It sharpens "
@@ -105,7 +106,7 @@ def main(
         print(f"{dataset} x{scale}: {psnr:.3f} dB, float32 {before:.3f}, bicubic {bicubic:.3f}")
         if abs(before - psnr) > MOST:
             raise ValueError(f"float16 moves {dataset} x{scale} by {psnr - before:.4f} dB")
-        paper = published(paper_name(name, architecture), dataset, scale)
+        paper = published(PAPERS.get(architecture, architecture), dataset, scale)
         found = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic}
         entry = {"dataset": dataset, "scale": scale} | {k: round(v, 4) for k, v in found.items()}
         scores.append(entry | {"paper": paper.psnr if paper else None})
@@ -132,11 +133,6 @@ def main(
     kept.replace(place)
     write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
     print(f"{place}: {place.stat().st_size:,} bytes")
-
-
-def paper_name(name: str, architecture: str) -> str:
-    """By which published tables know what the network stands beside."""
-    return "edsr_baseline" if architecture == "edsr" else architecture.removesuffix("_small")
 
 
 def describe_data(path: str) -> str:

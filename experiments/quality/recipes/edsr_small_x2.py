@@ -2,13 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import shorten
-from sr_jax import configuration
+from experiments.quality.modern import shorten, small_edsr
 
 
 def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
-    config = configuration.load_recipe("edsr", "x2,baseline").unlock()
-    config.model.n_resblocks = 8
-    config.model.n_feats = 32
-    return shorten(config, steps=20_000, rate=1e-3)
+    return shorten(small_edsr(2), steps=20_000, rate=1e-3)

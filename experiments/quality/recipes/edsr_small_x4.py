@@ -2,14 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import shorten
-from sr_jax import configuration
+from experiments.quality.modern import shorten, small_edsr
 
 
 def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
-    config = configuration.load_recipe("edsr", "x4,baseline").unlock()
-    config.model.n_resblocks = 8
-    config.model.n_feats = 32
+    config = small_edsr(4)
     config.init_from = "edsr_small_x2"
     return shorten(config, steps=6_000, rate=7e-4, patch=32)
