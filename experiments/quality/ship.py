@@ -139,7 +139,7 @@ def describe_data(path: str) -> str:
     """What a card says of the training images."""
     if path.endswith("photos"):
         return (
-            "113 photographs of 56 megapixels in all (ten more for validation) with licences that "
+            "123 photographs, 56 megapixels, ten of which validated, with licences that "
             "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
             "names authors and licences"
         )
