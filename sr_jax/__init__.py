@@ -11,8 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sr_jax.loading import load
     from sr_jax.models import create_model, forward
-    from sr_jax.upscaler import Upscaler, load
+    from sr_jax.upscaler import Upscaler
     from sr_jax.weights import save
 
 __version__ = "0.1.0"
@@ -20,7 +21,7 @@ __all__ = ["Upscaler", "create_model", "forward", "load", "save"]
 
 _PLACES = {
     "Upscaler": "sr_jax.upscaler",
-    "load": "sr_jax.upscaler",
+    "load": "sr_jax.loading",
     "save": "sr_jax.weights",
     "create_model": "sr_jax.models",
     "forward": "sr_jax.models",

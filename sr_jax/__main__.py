@@ -8,13 +8,14 @@ from sr_jax import __version__
 from sr_jax.commands.console import run
 from sr_jax.commands.convert import convert
 from sr_jax.commands.evaluate import evaluate
+from sr_jax.commands.export import export
 from sr_jax.commands.models import models
 from sr_jax.commands.runs import runs
 from sr_jax.commands.train import train
 from sr_jax.commands.upscale import upscale
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (upscale, train, runs, evaluate, convert, models):
+for command in (upscale, train, runs, evaluate, convert, export, models):
     app.command()(command)
 
 

@@ -11,6 +11,8 @@ from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.storage import digest
 
+_EXPORTS = (".stablehlo", ".onnx")
+
 
 class Opened(NamedTuple):
     """A network, and where it is from.
@@ -46,6 +48,8 @@ def open_model(
 
     path = Path(model)
     final = path / "weights.safetensors"
+    if path.suffix.lower() in _EXPORTS:
+        raise ValueError(f"{model} is an export: give the network that it was made of")
     ours = str(model) in pretrained.cards()
     if not ours and path.is_dir() and (step is not None or not final.exists()):
         return _open_run(path, allow, step)

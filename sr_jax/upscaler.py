@@ -30,25 +30,6 @@ Picture = TypeVar("Picture", np.ndarray, Image.Image)
 _MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
-def load(
-    model: str | Path, *, allow: Collection[str] = (), step: int | None = None
-) -> tuple[Network, Variables]:
-    """Loads a network and its variables.
-
-    Args:
-        model: the name of a network that comes with sr_jax (`sr-jax models` lists them); a weights
-            file; a published checkpoint, which is converted; or a training workdir, of which the
-            weights are taken or, while it is still trained, the newest checkpoint.
-        allow: import paths of networks outside this package that may be imported, which runs code.
-        step: of a workdir, the checkpoint of this step.
-
-    Raises:
-        ValueError: none of these, or it cannot be read; one line says what to do.
-    """
-    opened = open_model(model, allow=allow, step=step)
-    return opened.model, opened.variables
-
-
 class Upscaler:
     """A network that enlarges images: `Upscaler()(image)`.
 
@@ -73,13 +54,14 @@ class Upscaler:
         """Loads the network; it is compiled for each size of image when that first comes.
 
         Args:
-            model: what `load` takes, or a network and its variables. None: of those that come
-                with sr_jax, the best for clean images at this scale (2 if that is None, too). For
-                images that were JPEG give "edsr_photo_x2" or "edsr_photo_x4".
+            model: a name, file or workdir that `sr_jax.load` takes, or a network and its variables.
+                None: of those that come with sr_jax, the best for clean images at this scale (2 if
+                that is None, too). For images that were JPEG give "edsr_photo_x2" or
+                "edsr_photo_x4".
             scale: None, the network's own; or any other, which bicubic interpolation of the
                 network's result reaches.
             tile, overlap, ensemble, dtype, batch: see `sr_jax.inference.settings.Settings`.
-            allow: see `load`.
+            allow: see `sr_jax.load`.
 
         Raises:
             ValueError: no such network, scale or setting.
@@ -88,7 +70,9 @@ class Upscaler:
             raise ValueError(f"scale is {scale}, expected a positive number")
         if model is None:
             model = pretrained.choose(2 if scale is None else scale).name
-        self.model, self.variables = model if isinstance(model, tuple) else load(model, allow=allow)
+        if not isinstance(model, tuple):
+            model = open_model(model, allow=allow)[:2]
+        self.model, self.variables = model
         self._factor = network_factor(self.model, scale)
         self.scale = self._factor if scale is None else scale
         self._settings = Settings(

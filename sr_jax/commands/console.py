@@ -32,6 +32,8 @@ _EXTRAS = {
     "tensorflow_datasets": "div2k",
     "requests": "div2k",
     "matplotlib": "plots",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

@@ -1,0 +1,1 @@
+"""Do exports give what the networks give, and how fast are they?"""

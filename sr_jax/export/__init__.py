@@ -1,0 +1,1 @@
+"""Networks for programs other than this one: StableHLO and ONNX."""
