@@ -32,6 +32,7 @@ _EXTRAS = {
     "tensorflow_datasets": "div2k",
     "requests": "div2k",
     "matplotlib": "plots",
+    "huggingface_hub": "hub",
 }
 
 
