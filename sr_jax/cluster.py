@@ -68,6 +68,15 @@ def all_agree(flag: bool) -> bool:
     return bool(np.all(multihost_utils.process_allgather(np.asarray(flag))))
 
 
+def from_first(text: str) -> str:
+    """The text of process 0, in every process; all of them must ask."""
+    if jax.process_count() == 1:
+        return text
+    length = int(multihost_utils.broadcast_one_to_all(np.asarray(len(text.encode()))))
+    padded = np.frombuffer(text.encode().ljust(length)[:length], np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes().decode()
+
+
 def sum_over_processes(values: np.ndarray) -> np.ndarray:
     """The sum of every process's array, all of one shape; all of them must ask."""
     if jax.process_count() == 1:

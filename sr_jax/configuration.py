@@ -49,8 +49,8 @@ def get_defaults() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
-            # Weights file or workdir of another network to start from: what fits is taken. None or
-            # "none": from scratch.
+            # Weights file, also hf:USER/REPO on the Hugging Face Hub, or workdir of another network
+            # to start from: what fits is taken. None or "none": from scratch.
             "init_from": placeholder(str),
             # Whether that network must agree in what no shape shows, such as res_scale.
             "init_strict": True,

@@ -4,9 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors
-
-from sr_jax import pretrained, weights
+from sr_jax import hub, pretrained, weights
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.storage import digest
@@ -36,8 +34,9 @@ def open_model(
 
     Args:
         model: the name of a network that comes with this package, see `sr_jax.pretrained`; a
-            weights file; a published checkpoint, which is converted; or a training workdir, of
-            which the weights are taken or, while it is still trained, the newest checkpoint.
+            weights file; a published checkpoint, which is converted; either of them on the
+            Hugging Face Hub, as `hub.fetch` takes it; or a training workdir, of which the weights
+            are taken or, while it is still trained, the newest checkpoint.
         allow: import paths of networks outside this package that may be imported.
         step: of a workdir, the checkpoint of this step.
 
@@ -46,6 +45,12 @@ def open_model(
     """
     from sr_jax.interop.checkpoint import READERS
 
+    if hub.is_name(model):
+        if step is not None:
+            raise ValueError(f"a step is for a training workdir, but {model} is on the Hub")
+        fetched = hub.fetch(model)
+        opened = open_model(fetched.path, allow=allow)
+        return opened._replace(note="; ".join(filter(None, (fetched.note, opened.note))))
     path = Path(model)
     final = path / "weights.safetensors"
     if path.suffix.lower() in _EXPORTS:
@@ -56,20 +61,11 @@ def open_model(
     if step is not None:
         what = "comes with sr_jax" if ours else "is a file"
         raise ValueError(f"a step is for a training workdir, but {model} {what}")
-    if not ours and path.is_file() and path.suffix.lower() in READERS and not _is_ours(path):
+    readable = not ours and path.is_file() and path.suffix.lower() in READERS
+    if readable and not weights.is_weights_file(path):
         return _open_checkpoint(path)
     place = weights.find(model)
     return Opened(*weights.load(place, allow=allow), "", digest(place))
-
-
-def _is_ours(path: Path) -> bool:
-    if path.suffix.lower() != ".safetensors":
-        return False
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("format") == weights.FORMAT
-    except (OSError, safetensors.SafetensorError):
-        return True  # which its reader tells
 
 
 def _open_checkpoint(path: Path) -> Opened:

@@ -49,7 +49,8 @@ class Recipe:
         steps: updates in all.
         seed: of the initial parameters.
         adversary: None trains on the loss alone.
-        init_from: weights file or workdir of another network to start from; None is from scratch.
+        init_from: weights file, name or workdir of another network to start from, see
+            `sr_jax.training.start.read_start`; None is from scratch.
         init_strict: see `sr_jax.training.start.read_start`.
         dtype: of the computation, one of `DTYPES`.
         accumulate: parts in which a batch is processed; 0 has the number chosen.

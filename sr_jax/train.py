@@ -1,6 +1,7 @@
 """The training loop of every network, from a recipe to WORKDIR/weights.safetensors."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -17,7 +18,7 @@ from clu.metrics import Average
 from jax.sharding import Mesh
 
 from sr_jax import weights
-from sr_jax.cluster import StopRequest
+from sr_jax.cluster import StopRequest, from_first
 from sr_jax.data import photo, pipeline, resident
 from sr_jax.data.patches import PatchSampler
 from sr_jax.evaluation.validation import validate
@@ -36,7 +37,7 @@ from sr_jax.training.checkpoints import (
 from sr_jax.training.clock import Clock
 from sr_jax.training.display import Display
 from sr_jax.training.events import EventWriter
-from sr_jax.training.start import read_start
+from sr_jax.training.start import PINNED, pin_start, read_start
 from sr_jax.training.state import AdversarialState, State, create_state
 from sr_jax.training.steps import Batch, Metrics, compile_step, make_train_step
 
@@ -59,11 +60,24 @@ def train(recipe: Recipe, workdir: Path, *, profile: bool = False) -> None:
     """
     mesh = make_mesh(recipe.sampler.batch_size // (recipe.accumulate or 1))
     begin = None
+    recipe = _pin_start(recipe, workdir)
     if recipe.init_from and not has_checkpoints(workdir):  # which nothing is written without
         begin = read_start(recipe.init_from, recipe.model, strict=recipe.init_strict)
     sampler = recipe.sampler.without_small_images()
     with claim_workdir(workdir, recipe.config, recipe.steps) or contextlib.nullcontext():
         _train(recipe, sampler, workdir, mesh, begin, profile)
+
+
+def _pin_start(recipe: Recipe, workdir: Path) -> Recipe:
+    """The recipe with the commit of the Hub that `init_from` stands for, one for all processes."""
+    if recipe.init_from is None:
+        return recipe
+    first = jax.process_index() == 0
+    start = from_first(pin_start(recipe.init_from, workdir) if first else "")
+    if start == recipe.init_from:
+        return recipe
+    said = {"init_from": recipe.init_from, PINNED: start}
+    return dataclasses.replace(recipe, init_from=start, config={**recipe.config, **said})
 
 
 def _train(

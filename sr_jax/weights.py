@@ -105,6 +105,20 @@ def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dic
     return model, flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
+def is_weights_file(path: Path) -> bool:
+    """Whether a file is for `load`: not a safetensors file of other code, nor of another kind.
+
+    True for one that cannot be read, which `load` tells.
+    """
+    if path.suffix.lower() != ".safetensors":
+        return False
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, safetensors.SafetensorError):
+        return True
+
+
 def _conversion(path: str | Path) -> str:
     """The command that makes a weights file of a published checkpoint."""
     place = Path(path).with_suffix(".safetensors")

@@ -203,7 +203,7 @@ def start(
         **options: see `Run`.
     """
     processes, devices = map(int, layout.split("x"))
-    together = [f"--coordinator=localhost:{_free_port()}", f"--num_processes={processes}"]
+    together = [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
     runs = [
         Run(
             workdir,
@@ -223,7 +223,8 @@ def start(
                 run.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]

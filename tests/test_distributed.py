@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from processes import REPOSITORY, SECONDS, parameters, scalars, start, steps, train
+from processes import REPOSITORY, SECONDS, free_port, parameters, scalars, start, steps, train
 
+from sr_jax.cluster import from_first
 from sr_jax.configuration import get_defaults
 from sr_jax.mesh import global_batch, make_mesh
 from sr_jax.models import create_model
@@ -150,6 +151,25 @@ def test_sigterm_to_one_process_stops_both_at_one_step(signalled, tmp_path):
     assert not any("Traceback" in output for output in outputs)
     output = train(workdir, f"--config.train.steps={step + 2}")
     assert f"resuming at step {step} of" in output
+
+
+@pytest.mark.slow
+def test_all_processes_have_the_text_of_the_first():
+    assert from_first("alone") == "alone"
+    code = "import sys; from sr_jax.cluster import from_first, initialize; n = int(sys.argv[2]); "
+    code += "initialize(sys.argv[1], 2, n); print(from_first(['hf:é/1', ''][n]))"
+    address = f"localhost:{free_port()}"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, address, str(number)],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    printed = [process.communicate(timeout=SECONDS)[0] for process in both]
+    assert [text.splitlines()[-1] for text in printed] == ["hf:é/1", "hf:é/1"]
 
 
 def compare_with_pmap() -> None:

@@ -34,6 +34,7 @@ _EXTRAS = {
     "matplotlib": "plots",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "huggingface_hub": "hub",
 }
 
 

@@ -30,7 +30,7 @@ def convert(
         typer.Argument(
             metavar="INPUT",
             help="PyTorch .pth, .safetensors or .npz; SRCNN's or VDSR's .mat; Keras SRResNet .h5; "
-            "a training workdir.",
+            "a training workdir; hf:USER/REPO/FILE.safetensors on the Hugging Face Hub.",
         ),
     ],
     output: Annotated[
@@ -60,12 +60,16 @@ def convert(
     suffixes = WRITERS if to is Target.TORCH else (".safetensors",)
     if output.suffix.lower() not in suffixes:
         raise ValueError(f"cannot write {output}: the name must end in {' or '.join(suffixes)}")
-    from sr_jax import pretrained
+    from sr_jax import hub, pretrained
 
     if output.exists() and not overwrite:
         raise ValueError(f"{output} exists: give --overwrite, or another name")
     if layout and to is not Target.TORCH:
         raise ValueError("--layout is for --to torch: the input's names are recognised")
+    if hub.is_name(source):
+        fetched = hub.fetch(source)
+        print(fetched.note)
+        source = fetched.path
     ours = str(source) in pretrained.cards()
     known = to is Target.TORCH or source.is_dir() or ours
     if known and (architecture or settings):

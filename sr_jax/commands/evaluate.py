@@ -40,8 +40,8 @@ def evaluate(
     model: Annotated[
         list[str],
         typer.Option(
-            help="A weights file, a training workdir, or 'bicubic' alone; NAME=PLACE gives it a "
-            "name. May be repeated: one table for all."
+            help="A weights file, a training workdir, hf:USER/REPO on the Hugging Face Hub, or "
+            "'bicubic' alone; NAME=PLACE gives it a name. May be repeated: one table for all."
         ),
     ],
     output: Annotated[

@@ -1,8 +1,12 @@
 """`sr-jax models`: the networks that come with sr_jax, and those that can be made."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from sr_jax.commands.model import Allow, open_model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -12,8 +16,18 @@ if TYPE_CHECKING:
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Of a network that comes with sr_jax: prints its card.")
+        str | None,
+        typer.Argument(
+            help="Of a network that comes with sr_jax: prints its card. With --card whatever "
+            "--model takes elsewhere."
+        ),
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="Write a model card for the Hugging Face Hub there, as README.md."),
+    ] = None,
+    allow: Allow = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a card that exists.")] = False,
 ) -> None:
     """Lists the trained networks that come with sr_jax, and all known architectures.
 
@@ -25,6 +39,15 @@ def models(
     from sr_jax import pretrained
 
     cards = pretrained.cards()
+    if card:
+        if name is None:
+            raise ValueError("--card is of one network: name it, as in `sr-jax models NAME --card`")
+        if card.exists() and not overwrite:
+            raise ValueError(f"{card} exists: give --overwrite, or another name")
+        _write_card(name, card, allow or ())
+        return
+    if allow or overwrite:
+        raise ValueError("--allow and --overwrite are for --card")
     if name is not None:
         if name not in cards:
             raise ValueError(f"no network {name} comes with sr_jax; there are {', '.join(cards)}")
@@ -38,6 +61,19 @@ def models(
     )
     console.print(_architectures())
     print("radius: input pixels that a pixel depends on; *: of an interpolated image")
+
+
+def _write_card(name: str, path: Path, allow: Sequence[str]) -> None:
+    from sr_jax import pretrained
+    from sr_jax.modelcard import model_card
+    from sr_jax.storage import write_bytes
+
+    opened = open_model(name, allow=allow)
+    if opened.note:
+        print(opened.note)
+    text = model_card(opened.model, opened.variables, pretrained.cards().get(name))
+    write_bytes(path, text.encode())
+    print(f"{path}: the card of {name}, for `hf upload`")
 
 
 def _table(columns: dict[str, Literal["left", "right"]]) -> "Table":
@@ -83,8 +119,7 @@ def _print_card(card: "Card") -> None:
         "data": card.data,
         "recipe": card.recipe,
         "command": card.command,
-        "training": f"{card.updates:,} updates in {card.hours:g} h on {card.hardware}, "
-        f"commit {card.commit}",
+        "training": card.training,
         "limits": card.limits,
         "file": str(card.path),
     }

@@ -71,8 +71,8 @@ def upscale(
         str | None,
         typer.Option(
             help="A network that comes with sr_jax (see `sr-jax models`), a weights file, a "
-            "training workdir or bicubic. By default the best that comes with sr_jax: one made for "
-            "JPEG for images in JPEG, one for clean images for others.",
+            "training workdir, hf:USER/REPO on the Hugging Face Hub, or bicubic. By default the "
+            "best that comes with sr_jax: for images in JPEG one made for JPEG, else another.",
             show_default=False,
         ),
     ] = None,

@@ -69,6 +69,13 @@ class Card(NamedTuple):
         """The weights file."""
         return FOLDER / f"{self.name}.safetensors"
 
+    @property
+    def training(self) -> str:
+        """How it was trained, in a line."""
+        return (
+            f"{self.updates:,} updates in {self.hours:g} h on {self.hardware}, commit {self.commit}"
+        )
+
     def psnr(self, dataset: str, scale: int) -> float:
         """Of a data set at a scale, dB; minus infinity where it was not measured."""
         found = [s.psnr for s in self.scores if (s.dataset, s.scale) == (dataset, scale)]

@@ -9,10 +9,13 @@ import flax.traverse_util
 import numpy as np
 from absl import logging
 
-from sr_jax import weights
+from sr_jax import hub, weights
 from sr_jax.models import create_model, describe_model
 from sr_jax.models.network import Network
-from sr_jax.training.checkpoints import read_variables
+from sr_jax.training.checkpoints import has_checkpoints, read_variables
+
+# Where WORKDIR/config.json says which commit of the Hub `init_from` stood for.
+PINNED = "init_from_pinned"
 
 # Hyper-parameters that no shape shows. With another value the same weights are another network.
 UNSEEN = ("res_scale", "rgb_range", "padding", "output", "bn_epsilon")
@@ -25,8 +28,9 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     (the upsampler) keeps its fresh initialisation. What is taken and what is not goes to the log.
 
     Args:
-        path: a weights file, a workdir, or the name of a network that comes with sr_jax. Of a
-            workdir whose training has not finished, the newest checkpoint is taken.
+        path: a weights file, also on the Hugging Face Hub (hf:...), a workdir, or the name of a
+            network that comes with sr_jax. Of a workdir whose training has not finished, the newest
+            checkpoint is taken.
         model: the network to be trained.
         strict: whether it must have the other network's values of `UNSEEN`.
 
@@ -58,8 +62,48 @@ def read_start(path: str, model: Network, *, strict: bool = True) -> dict[str, n
     return taken
 
 
+def pin_start(init_from: str, workdir: Path) -> str:
+    """What `init_from` stands for in a training, whatever becomes of a branch of the Hub.
+
+    Args:
+        init_from: as `read_start` takes it.
+        workdir: of the training. The commit that it began with holds when it goes on.
+
+    Returns:
+        Of a name on the Hub, that with its commit and file; anything else as it is.
+
+    Raises:
+        ValueError: see `hub.fetch`.
+    """
+    try:
+        before = json.loads((workdir / "config.json").read_text())
+        same, pinned = before["init_from"] == init_from, before[PINNED]
+    except (OSError, ValueError, KeyError, TypeError):  # none; `claim_workdir` tells a damaged one
+        same, pinned = False, None
+    began = has_checkpoints(workdir)
+    if pinned and (began or same):
+        logging.info("init_from %s: %s, as this training began", init_from, pinned)
+        return pinned
+    if began or not hub.is_name(init_from):
+        return init_from
+    try:
+        fetched = hub.fetch(init_from)
+    except ValueError as error:
+        raise ValueError(f"init_from: {error}") from None
+    logging.info("init_from %s: %s", init_from, fetched.note)
+    return fetched.pinned
+
+
 def _read(name: str, allow: Collection[str]) -> tuple[Network, Any]:
     """Of a weights file or a network of ours, or of a workdir the newest that it holds."""
+    if hub.is_name(name):
+        fetched = hub.fetch(name)
+        if not weights.is_weights_file(fetched.path):
+            raise ValueError(
+                f"{name} is a published checkpoint: make a weights file of it, `sr-jax convert "
+                f"{fetched.pinned} {fetched.path.name}`"
+            )
+        return weights.load(fetched.path, allow=allow)
     path = Path(name)
     if (path / "checkpoints").is_dir() and not (path / "weights.safetensors").exists():
         return load_run(path, allow=allow)[:2]
