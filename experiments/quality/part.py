@@ -123,8 +123,12 @@ def main(
     workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
 ) -> None:
     """Trains one part, and leaves its row, its curves and what the next one goes on from."""
-    if modern.BSDS199 in load_config(name).data.path:
+    config = load_config(name)
+    if modern.BSDS199 in config.data.path:
         link_images()
+    for kernels in ("915", "955"):
+        if config.init_from == modern.START.format(kernels):
+            modern.write_start(kernels)
     recipe = FOLDER / "recipes" / f"{name}.py"
     workdir = (workdir or Path("runs/quality") / name).absolute()
     archive = FOLDER / "state" / f"{name}.tar.xz"
