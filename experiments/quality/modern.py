@@ -1,19 +1,16 @@
 """A recipe for few hours: not the papers', which are made for days on a GPU."""
 
-from typing import Any
-
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from sr_jax import configuration, weights
-from sr_jax.models import create_model, variable_shapes
+from sr_jax import configuration
 
 TRAIN = "../shared/data/train"
 PHOTOS = f"{TRAIN}/photos"  # with free licences
 T91 = f"{TRAIN}/T91"  # those of the papers
 # Without 302003, which is `woman` of Set5, larger (results/overlap.md). The papers trained on it.
 BSDS199 = "runs/quality/BSDS199"
+# Where there is most to learn in the photographs. These and the next are made by prepare.py.
+TEXTURED = "runs/quality/textured"
 START = "runs/quality/srcnn_{}_start.safetensors"
 
 
@@ -61,7 +58,7 @@ def shorten(
 
 
 def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
-    """SRCNN of these kernel sizes, such as '955': x3 from `write_start`, x2 and x4 from that."""
+    """SRCNN of these kernel sizes, such as '955': x3 from the identity, x2 and x4 from that."""
     config = configuration.load_recipe("srcnn", f"x{scale},{kernels}").unlock()
     config.model.padding = "replicate"
     config.loss.name = "mse"
@@ -70,30 +67,6 @@ def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
     before = f"experiments/quality/weights/srcnn_{kernels}_x3.safetensors"
     config.init_from = START.format(kernels) if scale == 3 else before
     return shorten(config, steps=45_000 if scale == 3 else 25_000, rate=5e-4, data=data)
-
-
-def write_start(kernels: str) -> None:
-    """Writes an SRCNN that gives back its input, in place of the paper's start near zero.
-
-    SRCNN has no skip connection. From the paper's start it must learn first to be the identity:
-    x3 was at 30.30 dB of the validation images after 20,000 updates, and at 30.34 dB after 2,000
-    from here. One channel of each layer hands the image on. The others are drawn as He et al. do
-    (ICCV 2015), and the last layer takes nothing of them.
-    """
-    model = create_model(f"srcnn_{kernels}", padding="replicate", scale=3)
-    random = np.random.default_rng(0)
-
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        if path[-1].key == "bias":
-            return np.zeros(leaf.shape, leaf.dtype)
-        height, width, channels, _ = leaf.shape
-        kernel = random.normal(size=leaf.shape) * (2 / (height * width * channels)) ** 0.5
-        kernel[..., 0] = 0
-        kernel[height // 2, width // 2, 0, 0] = 1
-        return kernel.astype(leaf.dtype)
-
-    variables = jax.tree_util.tree_map_with_path(draw, dict(variable_shapes(model)))
-    weights.save(START.format(kernels), model, variables)
 
 
 def small_edsr(scale: int) -> ConfigDict:

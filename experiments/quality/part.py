@@ -21,7 +21,7 @@ import typer
 from ml_collections import ConfigDict
 
 from experiments import harness
-from experiments.quality import modern
+from experiments.quality.prepare import prepare
 from sr_jax.commands.runs import read_run
 from sr_jax.storage import write_bytes
 
@@ -42,16 +42,6 @@ def load_config(name: str) -> ConfigDict:
     path = FOLDER / "recipes" / f"{name}.py"
     config: ConfigDict = runpy.run_path(str(path))["get_config"]()
     return config
-
-
-def link_images() -> None:
-    """Makes BSDS199 of the BSDS200 in ../shared: links to all images but one."""
-    folder, source = Path(modern.BSDS199), Path(modern.TRAIN) / "BSDS200"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in source.glob("*.*"):
-        link = folder / path.name
-        if path.stem != "302003" and not link.exists():
-            link.symlink_to(path.resolve())
 
 
 def unpack(archive: Path, workdir: Path) -> None:
@@ -123,12 +113,7 @@ def main(
     workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
 ) -> None:
     """Trains one part, and leaves its row, its curves and what the next one goes on from."""
-    config = load_config(name)
-    if modern.BSDS199 in config.data.path:
-        link_images()
-    for kernels in ("915", "955"):
-        if config.init_from == modern.START.format(kernels):
-            modern.write_start(kernels)
+    prepare(load_config(name))
     recipe = FOLDER / "recipes" / f"{name}.py"
     workdir = (workdir or Path("runs/quality") / name).absolute()
     archive = FOLDER / "state" / f"{name}.tar.xz"

@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from experiments.quality import modern
 from experiments.quality.part import FOLDER, load_config
 from sr_jax import pretrained, weights
 from sr_jax.data.sources import ImagePair
@@ -90,7 +91,7 @@ def main(
     config = load_config(name)
     workdir = workdir or Path("runs/quality") / name
     model, variables = weights.load(workdir / "weights-best.safetensors")
-    free = config.data.path.endswith("photos")
+    free = config.data.path in (modern.PHOTOS, modern.TEXTURED)
     folder = pretrained.FOLDER if free else FOLDER / "weights"
     place = folder / f"{output or name}.safetensors"
     kept = place.with_suffix(".new.safetensors")
@@ -120,7 +121,7 @@ def main(
         "architecture": architecture,
         "parameters": count_parameters(variables),
         "scales": scales,
-        "data": describe_data(config.data.path),
+        "data": describe_data([load_config(each).data.path for each in (*(after or ()), name)]),
         "recipe": f"experiments/quality/recipes/{name}.py",
         "command": f"python -m experiments.quality.part {name}",
         "commit": rest.partition("commit ")[2].partition(",")[0],
@@ -135,15 +136,17 @@ def main(
     print(f"{place}: {place.stat().st_size:,} bytes")
 
 
-def describe_data(path: str) -> str:
-    """What a card says of the training images."""
-    if path.endswith("photos"):
+def describe_data(paths: Sequence[str]) -> str:
+    """What a card says of the training images of trainings that went on from one another."""
+    if {modern.PHOTOS, modern.TEXTURED} >= set(paths):
+        when = "at last " if len(set(paths)) > 1 else ""
+        part = f"; {when}the half of them with most texture" if modern.TEXTURED in paths else ""
         return (
             "123 photographs, 56 megapixels, ten of which validated, with licences that "
             "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
-            "names authors and licences"
+            f"names authors and licences{part}"
         )
-    return f"{' and '.join(Path(part).name for part in path.split(','))}, for academic use"
+    return f"{' and '.join(Path(part).name for part in paths[-1].split(','))}, for academic use"
 
 
 if __name__ == "__main__":
