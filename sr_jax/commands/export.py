@@ -74,10 +74,15 @@ def export(
 
         content, difference = to_stablehlo(program)
         what = f"StableHLO for {', '.join(PLATFORMS)}"
-        facts = {"format": FORMAT, **program.facts, "platforms": PLATFORMS}
-        write_bytes(facts_path(output), (json.dumps(facts, indent=1) + "\n").encode())
-    write_bytes(output, content)
     facts = program.facts
+    write_bytes(output, content)
+    if kind == ".stablehlo":
+        told = {"format": FORMAT, **facts, "platforms": PLATFORMS}
+        try:
+            write_bytes(facts_path(output), (json.dumps(told, indent=1) + "\n").encode())
+        except OSError:
+            output.unlink()  # neither is of use alone
+            raise
     scales = f" x{facts['scale']}" if facts["scale"] else ""
     sizes = f"{sides[0]}x{sides[1]} pixels" if sides else "any size"
     print(f"{output}: {facts['architecture']}{scales}, {sizes}; {what}; {len(content):,} bytes")

@@ -50,11 +50,13 @@ def make_program(
             number free.
 
     Raises:
-        ValueError: a scale or a size that the network has not; no size, and the network's program
-            depends on it.
+        ValueError: a network that makes no images; a scale or a size that it has not; no size, and
+            its program depends on it.
     """
     model = model.for_inference()
     name, hyperparameters = describe_model(model)
+    if not model.upscales:
+        raise ValueError(f"{name} makes no images: there is nothing to export")
     if model.scales and scale is None:
         scales = ", ".join(map(str, model.scales))
         raise ValueError(f"{name} has the scales {scales}: say which is exported (--scale)")

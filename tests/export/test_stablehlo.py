@@ -15,7 +15,7 @@ import sr_jax
 from sr_jax.export.exported import FORMAT
 from sr_jax.export.program import make_program
 from sr_jax.export.stablehlo import to_stablehlo
-from sr_jax.models import forward
+from sr_jax.models import create_model, forward
 
 
 def write(folder, name, **options):
@@ -110,6 +110,9 @@ def test_sizes_and_scales_that_a_network_has_not():
         make_program(*build("san"))
     with pytest.raises(ValueError, match=r"scales 2, 3, 4: say which"):
         make_program(*build("mdsr_baseline"))
+    vgg = create_model("vgg16")
+    with pytest.raises(ValueError, match="vgg16 makes no images"):
+        make_program(vgg, {})
     with pytest.raises(ValueError, match="divisible by 2"):
         make_program(*build("csnln"), size=(9, 8))
     with pytest.raises(ValueError, match="upscales by 3; asked for scale 2"):
