@@ -1,7 +1,8 @@
-"""The table and the picture of what ships: python -m experiments.quality.page
+"""The tables of what was trained and the picture: python -m experiments.quality.page
 
-Writes the tables of all cards into README.md and docs/pretrained.md, between their marks, and the
-picture docs/crops.png: photographs that no network has seen.
+Writes the tables of all cards into README.md, docs/pretrained.md and, of what does not ship, the
+README.md beside this file, between their marks; and the picture docs/crops.png: photographs that no
+network has seen.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import typer
 
 from experiments import harness
+from experiments.quality.part import FOLDER
 from sr_jax import Upscaler, pretrained
 from sr_jax.data import sources
 from sr_jax.imaging.comparison import Comparison, write_comparison
@@ -19,6 +21,7 @@ from sr_jax.pretrained import Card
 from sr_jax.storage import write_bytes
 
 README = harness.REPOSITORY / "README.md"
+OURS = FOLDER / "README.md"
 PAGE = harness.REPOSITORY / "docs" / "pretrained.md"
 MARKS = ("<!-- python -m experiments.quality.page -->", "<!-- end -->")
 PICTURES = {2: "coffee", 4: "astronaut"}  # scale -> photograph of the source `photos`
@@ -63,9 +66,10 @@ def long_table(cards: Iterable[Card]) -> str:
 
 
 def tables(cards: Sequence[Card]) -> list[tuple[Path, str]]:
-    """The pages and their tables; the overview has EDSR alone."""
+    """The pages and their tables; the overview has EDSR alone, ours what does not ship."""
     edsr = [card for card in cards if card.architecture.startswith("edsr")]
-    return [(README, short_table(edsr)), (PAGE, long_table(cards))]
+    ours = map(pretrained.read_card, sorted((FOLDER / "weights").glob("*.json")))
+    return [(README, short_table(edsr)), (PAGE, long_table(cards)), (OURS, long_table(ours))]
 
 
 def between(page: str, text: str) -> str:

@@ -85,10 +85,11 @@ class Card(NamedTuple):
 @functools.cache
 def cards() -> dict[str, Card]:
     """All networks that come with this package, by name."""
-    return {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
+    return {path.stem: read_card(path) for path in sorted(FOLDER.glob("*.json"))}
 
 
-def _read(path: Path) -> Card:
+def read_card(path: Path) -> Card:
+    """The card that a file NAME.json holds."""
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     fields["scales"] = tuple(fields["scales"])
     fields["scores"] = tuple(Score(**score) for score in fields["scores"])
