@@ -147,16 +147,20 @@ def cells(models: Sequence[str], *, quick: bool, accelerator: bool) -> Iterator[
 
 
 FORMATS = ("eager", "channels_last", "compiled")
+ENGINES = ("onnxruntime", "openvino")
 
 
 def columns(cell: Cell) -> dict[str, str]:
     """The columns of a row, in order, and the algorithm of each.
 
     Names are 'ours' and '<side>.<format>', where the side is 'official' for the published
-    formulation of CSNLN and SAN, else 'pytorch'.
+    formulation of CSNLN and SAN, else 'pytorch', or 'engine': those run the export of ours, in
+    float32, one image at a time.
     """
     found = {"ours": "ours"}
     for algorithm in cell.network.algorithms:
         side = "official" if algorithm == "official" else "pytorch"
         found |= {f"{side}.{how}": algorithm for how in FORMATS}
+    if cell.task == "inference" and cell.batch == 1 and cell.dtype == "float32":
+        found |= {f"engine.{how}": "ours" for how in ENGINES}
     return found

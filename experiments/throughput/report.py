@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.harness import MEGABYTE, table
-from experiments.throughput.networks import FORMATS, NETWORKS
+from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS
 
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
+OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours", *ENGINES, "ratio"]
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
 RESOURCES += ["PyTorch's share", "compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
 
@@ -60,6 +61,7 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
         "columns over ours, above 1 we are faster.",
         "\n".join(table(TIMES, map(times, rows))),
+        *engines(rows),
         "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
         f"in the same library ({best}). Memory: of a process that runs nothing else.",
         "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
@@ -88,6 +90,24 @@ def times(row: dict[str, Any]) -> list[str]:
         _factor(row.get("ratio_official")),
         _factor(row.get("ratio_same_algorithm")),
     ]
+
+
+def engines(rows: list[dict[str, Any]]) -> list[str]:
+    """The paragraph and the table of inference engines; none where no row has any."""
+    lines = [
+        [
+            *_name(row),
+            seconds(row["ours"]),
+            *(seconds(row["engine"][name]) for name in ENGINES),
+            _factor(row["ratio_engine"]),
+        ]
+        for row in rows
+        if "engine" in row
+    ]
+    if not lines:
+        return []
+    told = "Inference engines, which run our export in turns with the columns above; ratio: the "
+    return [f"{told}faster one's median over ours.", "\n".join(table(OTHERS, lines))]
 
 
 def resources(row: dict[str, Any]) -> list[str]:

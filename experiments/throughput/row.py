@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from experiments.harness import LONG_RUN, forget_peak, interleave, resident
-from experiments.throughput import ours, pytorch
+from experiments.throughput import engines, ours, pytorch
 from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
-from experiments.throughput.networks import Cell, columns
+from experiments.throughput.networks import ENGINES, Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
 from experiments.throughput.timing import column, peaks
@@ -113,7 +113,7 @@ def measure(
     )
     for name in wanted:
         if "samples" in entries[name]:
-            peak = best["jax" if name == "ours" else "pytorch"]
+            peak = best["jax" if names[name] == "ours" else "pytorch"]
             samples = entries[name].pop("samples")
             entries[name] |= column(samples, cell.batch, flops[names[name]], peak)
     return row | arrange({name: entries[name] for name in names})
@@ -159,7 +159,8 @@ def compare(
                 contender.run()
                 warm[name] = time.perf_counter() - start
         except Exception as error:
-            entries[name] = {"status": reason(error, compiled=how == "compiled")}
+            outside = how == "compiled" or side == "engine"
+            entries[name] = {"status": reason(error, outside=outside)}
             gc.collect()
             continue
         reference = reference or result
@@ -177,7 +178,7 @@ def compare(
     return entries
 
 
-def reason(error: Exception, *, compiled: bool) -> str:
+def reason(error: Exception, *, outside: bool) -> str:
     """Why a column has no figures.
 
     Raises:
@@ -186,7 +187,7 @@ def reason(error: Exception, *, compiled: bool) -> str:
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError", text):
         return "out of memory"
-    if compiled:  # PyTorch's compiler fails in many ways, and tells of them in pages
+    if outside:  # PyTorch's compiler fails in many ways, and tells of them in pages
         late = re.search(pytorch.TOO_LONG.format(r"\d+"), text)
         return f"not available: {late[0] if late else text[:200]}"
     raise error
@@ -229,6 +230,8 @@ def build(cell: Cell, name: str, sides: Sides, layout: str, compile_limit: float
             return ours.inference(cell, sides.ours[0], sides.images)
         white = next(iter(sides.twins.values()))[0].rgb_range
         return ours.training(cell, sides.ours, sides.images, sides.targets, white)
+    if name.startswith("engine."):
+        return engines.inference(cell, sides.ours[0], sides.images, layout)
     twins = sides.twins[columns(cell)[name]]
     how = Format(LAYOUTS[layout], name.endswith("compiled"), compile_limit)
     if training:
@@ -277,6 +280,7 @@ def environment() -> dict[str, Any]:
     found = {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "torch")},
+        **{name: _version(name) for name in ENGINES},
         "backend": device.platform,
         "device": _processor() if device.platform == "cpu" else device.device_kind,
         "pytorch_device": str(pytorch.device()),
@@ -288,6 +292,13 @@ def environment() -> dict[str, Any]:
     if device.platform != "cpu":
         found["float32"] = "TF32 allowed on both sides"
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

@@ -113,7 +113,7 @@ def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row(
     assert status == "not available: RuntimeError: InvalidCxxCompiler: no working compiler"
 
     late = RuntimeError("BackendCompilerFailed: compiling takes more than 12 s While executing")
-    assert row.reason(late, compiled=True) == "not available: compiling takes more than 12 s"
+    assert row.reason(late, outside=True) == "not available: compiling takes more than 12 s"
 
     with pytest.raises(ValueError, match=r"pytorch.eager computes something else"):
         row.compare(names[:2], lambda name, _: contender(float(name == "ours")), 1e-4, 0)
@@ -135,6 +135,16 @@ def test_ratio_is_the_best_median_of_pytorch_over_ours() -> None:
         1.5,
     )
     assert made_up(cell, official_eager=8.0)["ratio"] is None
+
+
+def test_engines_have_a_ratio_of_their_own() -> None:
+    """They are compared where they run: inference of one image, float32."""
+    cell = Cell("csnln", "inference", (48, 48), 1)
+    found = made_up(cell, ours=2.0, pytorch_eager=3.0, engine_onnxruntime=8.0, engine_openvino=5.0)
+    assert (found["ratio"], found["ratio_engine"]) == (1.5, 2.5)
+    assert "engine" in found
+    for other in (Cell("edsr", "train", (48, 48), 1), Cell("edsr", "inference", (48, 48), 16)):
+        assert "engine" not in made_up(other, ours=2.0)
 
 
 def row_of(
@@ -199,7 +209,8 @@ def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch
     built: list[str] = []
     limits = row.Limits(0, 1, bytes=(official.peak_bytes + same.peak_bytes) / 2)
     found = row_of(cell, limits, built, monkeypatch)
-    assert built == ["ours", "pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
+    same_algorithm = ["pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
+    assert built == ["ours", *same_algorithm, "engine.onnxruntime", "engine.openvino"]
     assert {e["status"] for e in found["official"].values()} == {
         f"not run: estimated {official.flops / 1e9:,.1f} GFLOP and "
         f"{official.peak_bytes / 1e9:.2f} GB"
@@ -320,7 +331,14 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     csnln, edsr = (Cell(name, "inference", (48, 48), 1) for name in ("csnln", "edsr"))
     large = Cell("edsr", "inference", (480, 640), 1)
     rows = [
-        made_up(csnln, ours=2.0, official_eager=8.0, pytorch_eager=3.0),
+        made_up(
+            csnln,
+            ours=2.0,
+            official_eager=8.0,
+            pytorch_eager=3.0,
+            engine_onnxruntime=8.0,
+            engine_openvino=5.0,
+        ),
         made_up(edsr, ours=2.0, pytorch_eager=1.0),
         results.without_figures(large, "not run: estimated 25,000 GFLOP and 2.00 GB"),
     ]
@@ -333,12 +351,14 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
         "| edsr | inference | 48x48 | 1 | float32 | 2 (1.8 to 2.2) | 1 (0.9 to 1.1) | "
         "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |"
     ) in lines
-    (line,) = (line for line in lines if line.startswith("| csnln") and "1.8" in line)
+    (line,) = (line for line in lines if line.startswith("| csnln") and "1.50" in line)
     assert "| 1.50 | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
     assert line.endswith("| 4.00 | 1.50 |")
+    (line,) = (line for line in lines if line.startswith("| csnln") and "2.50" in line)
+    assert line.endswith("| 2 (1.8 to 2.2) | 8 (7.2 to 8.8) | 5 (4.5 to 5.5) | 2.50 |")
     assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
     order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
-    assert order == ["edsr", "edsr", "csnln", "edsr", "csnln"]
+    assert order == [*["edsr", "edsr", "csnln"] * 2, "edsr", "csnln"]
     assert any("jax 1.0; torch 2.0" in line for line in lines)
 
 
