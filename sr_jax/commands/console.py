@@ -35,6 +35,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "huggingface_hub": "hub",
+    "av": "video",
 }
 
 
@@ -158,11 +159,12 @@ def report_failure(console: "Console", failure: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def image_progress(console: "Console | None" = None) -> "Progress":
+def image_progress(console: "Console | None" = None, unit: str = "images") -> "Progress":
     """A bar of images, with images per second and the time left; it leaves no trace.
 
     Args:
         console: where it is shown, if that is a terminal; None is the standard error.
+        unit: what is counted.
     """
     from rich import progress
     from rich.console import Console
@@ -170,7 +172,7 @@ def image_progress(console: "Console | None" = None) -> "Progress":
 
     class Speed(progress.ProgressColumn):
         def render(self, task: progress.Task) -> Text:
-            return Text(f"{task.speed:.2f} images/s" if task.speed else "")
+            return Text(f"{task.speed:.2f} {unit}/s" if task.speed else "")
 
     console = console or Console(stderr=True)
     return progress.Progress(

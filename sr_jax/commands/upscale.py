@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +13,22 @@ import typer
 
 from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
+from sr_jax.commands.enlarger import (
+    BICUBIC,
+    Enlarger,
+    describe_cost,
+    failure_of,
+    open_enlarger,
+    scaled_size,
+)
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
-from sr_jax.commands.model import OWN_SCALE, Allow, Step, choose_models, open_model
+from sr_jax.commands.model import OWN_SCALE, Allow, Step, choose_models
+from sr_jax.commands.video import names_video, upscale_video
+from sr_jax.inference.settings import STEP, Settings
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from sr_jax.evaluation.scoring import Loaded
-    from sr_jax.inference.layout import Plan
-    from sr_jax.inference.settings import Settings
 
 
 class Dtype(StrEnum):
@@ -44,7 +50,6 @@ class Format(StrEnum):
 
 
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
-_BICUBIC = "bicubic"
 _LOSSY = (".jpg", ".jpeg", ".webp", ".avif")
 
 
@@ -57,13 +62,17 @@ class Alpha(StrEnum):
 
 def upscale(
     inputs: Annotated[
-        list[Path], typer.Argument(help="Images, folders of images at any depth, or patterns.")
+        list[Path],
+        typer.Argument(
+            help="Images, folders of images at any depth, or patterns; or one video, or one folder "
+            "of numbered frames."
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the results; of a single image also a file's name. By default beside "
-            "each image, as NAME_x2.png.",
+            help="Folder for the results; of a single image or video also a file's name. By "
+            "default beside each image, as NAME_x2.png. Of numbered frames a video's name.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +81,8 @@ def upscale(
         typer.Option(
             help="A network that comes with sr_jax (see `sr-jax models`), a weights file, a "
             "training workdir, hf:USER/REPO on the Hugging Face Hub, or bicubic. By default the "
-            "best that comes with sr_jax: for images in JPEG one made for JPEG, else another.",
+            "best that comes with sr_jax: for images in JPEG and for videos one made for JPEG, "
+            "else another.",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +103,16 @@ def upscale(
     quality: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100, help="Of JPEG (95 by default), AVIF (90) and WebP (lossless)."
+            min=1,
+            max=100,
+            help="Of JPEG (95 by default), AVIF (90), WebP (lossless) and videos (66).",
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames a second of a video made of numbered frames: 25 or 30000/1001.",
+            show_default=False,
         ),
     ] = None,
     tile: Annotated[
@@ -138,10 +157,11 @@ def upscale(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
-    """Upscales images with a network; one bad file does not stop the others.
+    """Upscales images or a video with a network; one bad image does not stop the others.
 
-    PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG, JPEG, TIFF, WebP or AVIF out. After
-    an interruption the same command does what is missing.
+    PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF and JPEG 2000 in; PNG, JPEG, TIFF, WebP or AVIF out. Of a
+    video, or a folder of numbered frames, a video comes out. After an interruption the same command
+    does what is missing.
 
     Depth (8 or 16 bit), layout (grey, RGB, alpha), colour profile, Exif and resolution are those of
     the input; what a format cannot store is refused.
@@ -150,8 +170,40 @@ def upscale(
         raise ValueError("--step is of a training workdir: give it with --model")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"--scale is {scale}, expected a positive number")
-    if model == _BICUBIC and (scale is None or comparison or dry_run):
+    if model == BICUBIC and (scale is None or comparison or dry_run):
         raise ValueError("--model bicubic needs --scale, and has no --comparison and no --dry-run")
+    settings = Settings(
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
+        ensemble=ensemble,
+        dtype=str(dtype),
+        batch=batch,
+        bucket=STEP if bucket else 1,
+        shard=shard_image,
+    )
+    if names_video(inputs, output):
+        for_images = {"--format": file_format, "--comparison": comparison, "--bucket": bucket}
+        for_images |= {"--alpha": alpha != Alpha.bicubic}
+        for option, given in for_images.items():
+            if given:
+                raise ValueError(f"{option} is for images, not for videos: leave it out")
+        upscale_video(
+            inputs,
+            settings,
+            output=output,
+            suffix=suffix,
+            model=model,
+            step=step,
+            allow=allow or (),
+            scale=scale,
+            quality=quality,
+            rate=rate,
+            dry_run=dry_run,
+            overwrite=overwrite,
+        )
+        return
+    if rate is not None:
+        raise ValueError("--rate is for a video made of frames: name one by --output, in .mp4")
     kind = _kind_of_output(output, file_format, quality)
     for given in inputs if output is None and not dry_run else ():
         if given.is_dir():
@@ -168,22 +220,12 @@ def upscale(
     from sr_jax.imaging.files import read_picture, write_image
     from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan, share_programs
-    from sr_jax.inference.settings import STEP, Settings
     from sr_jax.inference.upscaler import resize_image, upscale_image
 
-    settings = Settings(
-        tile=parse_length("--tile", tile, "auto", "none"),
-        overlap=parse_length("--overlap", overlap, "exact"),
-        ensemble=ensemble,
-        dtype=str(dtype),
-        batch=batch,
-        bucket=STEP if bucket else 1,
-        shard=shard_image,
-    )
     keep_compilations()
-    networks: dict[str, _Network] = {}
+    networks: dict[str, Enlarger] = {}
     if model:
-        networks[model] = _open(model, scale, settings, allow or (), step)
+        networks[model] = open_enlarger(model, scale, settings, allow or (), step)
     asked_scale = scale or (networks[model].factor if model else OWN_SCALE)
     if output is None:  # beside the images
         suffix = suffix or f"_x{asked_scale:g}"
@@ -200,7 +242,7 @@ def upscale(
     names = dict.fromkeys(targets, model) if model else choose_models(targets, asked_scale)
     for name in dict.fromkeys(names.values()):
         if name not in networks:
-            networks[name] = _open(name, asked_scale, settings)
+            networks[name] = open_enlarger(name, asked_scale, settings)
     identities = [network.identity for network in networks.values()]
     asked = {"model": identities, "scale": scale, "alpha": alpha, "quality": quality}
     asked |= dataclasses.asdict(settings)
@@ -241,7 +283,7 @@ def upscale(
             network = networks[names[path]]
             try:
                 image, icc_profile, metadata = read_picture(path)
-                size = _scaled(image, asked_scale)
+                size = scaled_size(image.shape, asked_scale)
                 if dry_run and network.loaded:
                     height, width = image.shape[:2]
                     how = network.factor, network.settings
@@ -249,7 +291,7 @@ def upscale(
                     network.rate = network.rate or measure_rate(*network.loaded, *how)
                     twice = alpha == "network" and image.ndim == 3 and image.shape[2] in (2, 4)
                     passes = 2 if twice else 1
-                    print(_describe(path, image, size, cost, network.rate, passes))
+                    print(describe_cost(path, image.shape, size, cost, network.rate, passes))
                     continue
                 if image.dtype == "uint16" and dtype == "bfloat16":
                     lost = f"note: {path} has 16 bits, bfloat16 keeps 8: give --dtype float32"
@@ -262,7 +304,7 @@ def upscale(
                         image,
                         network.factor,
                         network.settings,
-                        size=None if size == _scaled(image, network.factor) else size,
+                        size=None if size == scaled_size(image.shape, network.factor) else size,
                         alpha=str(alpha),
                     )
                 write_image(
@@ -278,7 +320,7 @@ def upscale(
                         journal.add(str(comparison.absolute()), {})
                     comparison = None
             except (ValueError, OSError, MemoryError, RuntimeError) as error:
-                failures.append(_reason(path, error))
+                failures.append(failure_of(path, error))
                 report_failure(console, failures[-1])
             finally:
                 progress.update(task, advance=1, description="upscaling")
@@ -294,43 +336,6 @@ def upscale(
         raise typer.Exit(1)
     if not dry_run:
         journal.close()
-
-
-@dataclasses.dataclass
-class _Network:
-    """What images go through, and how.
-
-    Attributes:
-        loaded: the network and its variables; None is bicubic interpolation.
-        identity: tells it from every other.
-        factor: of the network itself.
-        settings: how its images go through it.
-        rate: its multiply-adds a second, once they were measured.
-    """
-
-    loaded: "Loaded | None"
-    identity: Any
-    factor: int
-    settings: "Settings"
-    rate: float = 0.0
-
-
-def _open(
-    name: str,
-    scale: float | None,
-    settings: "Settings",
-    allow: Sequence[str] = (),
-    step: int | None = None,
-) -> _Network:
-    """The network of this name; says what there is to say of it."""
-    from sr_jax.inference.upscaler import network_factor
-
-    if name == _BICUBIC:
-        return _Network(None, name, 1, settings)
-    model, variables, note, identity = open_model(name, allow=allow, step=step)
-    if note:
-        print(note)
-    return _Network((model, variables), identity, network_factor(model, scale), settings)
 
 
 def _kind_of_output(output: Path | None, file_format: Format | None, quality: int | None) -> str:
@@ -366,40 +371,6 @@ def _sizes(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
     for path in paths:
         with contextlib.suppress(ValueError):
             yield read_size(path)
-
-
-def _scaled(image: "np.ndarray", scale: float) -> tuple[int, int]:
-    """Height and width of the result, rounded half up, one pixel at least."""
-    height, width = (max(1, math.floor(scale * side + 0.5)) for side in image.shape[:2])
-    return height, width
-
-
-def _describe(
-    path: Path, image: "np.ndarray", size: tuple[int, int], cost: "Plan", rate: float, passes: int
-) -> str:
-    """One line of --dry-run; the rate is of multiply-adds a second."""
-
-    def pixels(shape: Sequence[int]) -> str:
-        return f"{shape[1]} x {shape[0]}"
-
-    tiles = passes * cost.tiles
-    each = f" on each of {cost.devices} devices" if cost.devices > 1 else ""
-    return (
-        f"{path}: {pixels(image.shape)} to {pixels(size)} pixels; "
-        f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {pixels(cost.tile)} ({cost.reason}); "
-        f"{cost.device_memory / 2**20:.0f} MiB for the network{each}, "
-        f"{cost.host_memory / 2**20:.0f} MiB for images; "
-        f"{passes * cost.multiply_adds / 1e9:.2f} G multiply-adds, about "
-        f"{passes * cost.multiply_adds / rate:.1f} s here and what compiling takes"
-    )
-
-
-def _reason(path: Path, error: Exception) -> str:
-    """What went wrong with a file, in one line that names it."""
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-        text = "not enough memory: give a smaller --tile (in place of --shard-image) or --batch"
-    return text if str(path) in text else f"cannot upscale {path}: {text}"
 
 
 def _write_comparison(path: Path, image: "np.ndarray", result: "np.ndarray") -> None:
