@@ -35,6 +35,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "huggingface_hub": "hub",
+    "gradio": "page",
 }
 
 
