@@ -218,7 +218,7 @@ def enlarge(
     facts["time"] = f"{seconds:.1f} s, compiling included"
     if tiles > 1:
         facts["time"] += f", {tiles} tiles"
-    facts["file"] = f"{output.name}, {output.stat().st_size / 1e6:.1f} MB"
+    facts["file"] = f"{output.name}, {output.stat().st_size / 1e6:.2f} MB"
     return Enlarged(output, views, facts, problem)
 
 
