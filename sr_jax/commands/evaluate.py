@@ -197,11 +197,12 @@ def evaluate(
     journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
     pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
     scores = {} if overwrite else _read(journal, pairs)
+    begun = bool(scores)
     kept = page.with_name(f".sr_jax-{page.name}") if page else None  # images of the page
     if kept:
         scores = {key: score for key, score in scores.items() if pages.has_image(kept, key)}
     # What an unfinished run of this command has written is its own.
-    planned = [] if scores else [path for path in (output, comparison, page) if path]
+    planned = [] if begun else [path for path in (output, comparison, page) if path]
     if save_images:
         planned += [
             _image_path(save_images, *key)

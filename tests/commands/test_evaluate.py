@@ -274,7 +274,10 @@ def test_a_page_holds_all_images_and_leaves_nothing_beside(workdir, photos, tmp_
         evaluate([photos], **arguments, page=tmp_path / "out.html")
 
 
-def test_an_interrupted_page_goes_on_with_the_images_that_it_has(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_interrupted_page_goes_on_with_the_images_that_it_has(
+    photos, tmp_path, monkeypatch, lost
+):
     """One image fails at first; then that one alone is scored, and the page has all."""
     arguments = {**BICUBIC_X2, "output": tmp_path / "scores.json", "page": tmp_path / "out.html"}
     whole = (photos / "rgb.png").read_bytes()
@@ -283,14 +286,18 @@ def test_an_interrupted_page_goes_on_with_the_images_that_it_has(photos, tmp_pat
         evaluate([photos], **arguments)
     assert (tmp_path / "out.html").read_text().count("<figure") == 2
     (photos / "rgb.png").write_bytes(whole)
+    if lost:
+        (kept,) = tmp_path.glob(".*")
+        shutil.rmtree(kept)
     scored, score = [], scoring.score_image
-    monkeypatch.setattr(
-        scoring,
-        "score_image",
-        lambda pair, *a, **k: scored.append(pair.name) or score(pair, *a, **k),
-    )
+
+    def spy(pair, *arguments, **options):
+        scored.append(pair.name)
+        return score(pair, *arguments, **options)
+
+    monkeypatch.setattr(scoring, "score_image", spy)
     evaluate([photos], **arguments)
-    assert scored == ["rgb"]
+    assert len(scored) == (3 if lost else 1)
     assert (tmp_path / "out.html").read_text().count("<figure") == 3
     assert not list(tmp_path.glob(".*"))
 

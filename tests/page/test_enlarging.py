@@ -11,6 +11,7 @@ from sr_jax.data.degradation import downscale
 from sr_jax.data.sources import list_folder
 from sr_jax.evaluation.scoring import score_image
 from sr_jax.imaging.files import read_image, write_image
+from sr_jax.imaging.metadata import Metadata
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.upscaler import resize_image
 from sr_jax.models import create_model
@@ -48,10 +49,12 @@ def photo(tmp_path):
 
 @pytest.mark.parametrize("scale", [2, 1.7, 3])
 def test_the_download_is_the_file_of_the_command(weights, networks, tmp_path, scale):
-    """Of 16 bits, with opacity, profile and resolution."""
+    """Of 16 bits, with opacity, profile, resolution and gamma."""
     path = tmp_path / "deep.png"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    write_image(path, noise(20, 24, 4, dtype=np.uint16), icc_profile=profile)
+    told = Metadata(dpi=(300.0, 300.0), gamma=100_000)
+    pixels = noise(20, 24, 4, dtype=np.uint16)
+    write_image(path, pixels, icc_profile=profile, metadata=told)
     upscale([path], model=str(weights[0]), output=tmp_path / "command", scale=scale)
     enlarged = enlarge(path, networks, "mine", scale, tmp_path)
     assert enlarged.output.name == f"deep_x{scale:g}.png"
