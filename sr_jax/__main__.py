@@ -13,9 +13,10 @@ from sr_jax.commands.models import models
 from sr_jax.commands.runs import runs
 from sr_jax.commands.train import train
 from sr_jax.commands.upscale import upscale
+from sr_jax.commands.view import view
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (upscale, train, runs, evaluate, convert, export, models):
+for command in (upscale, train, runs, evaluate, convert, export, models, view):
     app.command()(command)
 
 

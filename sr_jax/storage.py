@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -21,11 +22,24 @@ def check_local(name: str, path: str | os.PathLike[str]) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file whole or not at all: under a temporary name beside its place, then renamed.
+    """Writes a file whole or not at all, see `write_parts`.
 
     Args:
         path: the file; it is replaced if it exists. Parent folders are made.
         content: what it shall hold.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    write_parts(path, [content])
+
+
+def write_parts(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
+    """Writes a file whole or not at all: under a temporary name beside its place, then renamed.
+
+    Args:
+        path: the file; it is replaced if it exists. Parent folders are made.
+        parts: what it shall hold, one after the other. What they raise leaves nothing behind.
 
     Raises:
         OSError: the file system refuses.
@@ -35,7 +49,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

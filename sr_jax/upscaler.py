@@ -20,7 +20,8 @@ from PIL import Image
 from sr_jax import pretrained
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.upscaler import network_factor, upscale_image, upscale_rgb
+from sr_jax.inference.tiling import Report
+from sr_jax.inference.upscaler import network_factor, scaled_size, upscale_image, upscale_rgb
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.opening import open_model
@@ -79,13 +80,15 @@ class Upscaler:
             tile=tile, overlap=overlap, ensemble=ensemble, dtype=dtype, batch=batch
         )
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: Picture, *, report: Report | None = None) -> Picture:
         """Enlarges an image, or images of one size.
 
         Args:
             image: a PIL image (L, LA, RGB, RGBA or I;16), or an array (H, W), (H, W, C) or
                 (N, H, W, C): uint8 or uint16 with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or
                 4 (RGB, alpha); or floats in [0, 1] with C of 1 or 3.
+            report: is called while an image goes through the network, with the number of tiles
+                that are done and that of all its tiles.
 
         Returns:
             The same kind, sides `scale` times as long, rounded half up. Floats are float32, and
@@ -99,7 +102,7 @@ class Upscaler:
                 raise ValueError(
                     f"a PIL image of mode {image.mode}, expected {', '.join(_MODES)}: convert it"
                 )
-            return Image.fromarray(self(np.asarray(image)))
+            return Image.fromarray(self(np.asarray(image), report=report))
         if not hasattr(image, "__array__"):
             raise ValueError(f"a {type(image).__name__}, expected a NumPy array or a PIL image")
         image = np.asarray(image)
@@ -108,7 +111,7 @@ class Upscaler:
         if image.ndim == 4:
             if not len(image):
                 raise ValueError("no images: the first of four axes has length 0")
-            return np.stack([self(each) for each in image])
+            return np.stack([self(each, report=report) for each in image])
         channels = image.shape[2] if image.ndim == 3 else 1
         kinds = (1, 3) if image.dtype.kind == "f" else (1, 2, 3, 4)
         if image.ndim not in (2, 3) or channels not in kinds or not image.size:
@@ -117,24 +120,29 @@ class Upscaler:
                 f"C one of {', '.join(map(str, kinds))}"
             )
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
-        height, width = (max(1, math.floor(self.scale * n + 0.5)) for n in image.shape[:2])
+        asked = scaled_size(image.shape, self.scale)
+        size = None if asked == scaled_size(image.shape, self._factor) else asked
         if image.ndim == 3 and channels == 1:
-            return self(image[..., 0])[..., None]
+            return self(image[..., 0], report=report)[..., None]
         if image.dtype.kind == "f":
-            return self._floats(image, (height, width))
+            return self._floats(image, size, report)
+        network = self.model, self.variables
         return upscale_image(
-            self.model, self.variables, image, self._factor, self._settings, size=(height, width)
+            *network, image, self._factor, self._settings, size=size, report=report
         )
 
-    def _floats(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _floats(
+        self, image: np.ndarray, size: tuple[int, int] | None, report: Report | None
+    ) -> np.ndarray:
         low, high = image.min(), image.max()
         if not (low >= 0 and high <= 1):  # nor NaN
             raise ValueError(
                 f"floats from {low:g} to {high:g}, expected [0, 1]: divide, or give uint8"
             )
         colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        result = upscale_rgb(self.model, self.variables, colour, self._factor, self._settings)
-        if result.shape[:2] != size:
+        network = self.model, self.variables
+        result = upscale_rgb(*network, colour, self._factor, self._settings, report=report)
+        if size is not None:
             result = imresize(result, size=size)
         result = result.astype(np.float32, copy=False)
         return result if image.ndim == 3 else result.mean(axis=-1)

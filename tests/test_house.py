@@ -31,6 +31,7 @@ FLOORS = {
     "opening": {"interop", "training", "hub", "weights", "models", "pretrained", *CELLAR},
     "loading": {"opening", "export", "models"},
     "upscaler": {"opening", "inference", "models", "pretrained", *CELLAR},
+    "page": {"page", "opening", "upscaler", "inference", "data", "models", "pretrained", *CELLAR},
     "configuration": {"models"},
     "recipe": {"ranges", "evaluation", "data", "training", "models"},
     "train": {"recipe", "evaluation", "data", "training", "weights", "models", *CELLAR},

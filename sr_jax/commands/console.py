@@ -36,6 +36,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "huggingface_hub": "hub",
     "av": "video",
+    "gradio": "page",
 }
 
 

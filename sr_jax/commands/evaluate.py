@@ -1,6 +1,7 @@
 """`sr-jax evaluate`: scores of a network on folders of images, with bicubic beside it."""
 
 import dataclasses
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -99,11 +100,18 @@ def evaluate(
             help="An image of the comparison; may be repeated. Default: the one that gains most."
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML: one file with the table and every image under a slider, to send to "
+            "somebody."
+        ),
+    ] = None,
     table: Annotated[
         Format, typer.Option("--format", help="How the table of means is printed.")
     ] = Format.text,
     overwrite: Annotated[
-        bool, typer.Option(help="Replace scores, images and a comparison that exist.")
+        bool, typer.Option(help="Replace scores, images, a comparison and a page that exist.")
     ] = False,
 ) -> None:
     """Scores a network against bicubic: PSNR and SSIM of the luma, per image and on average.
@@ -114,6 +122,7 @@ def evaluate(
     from rich.console import Console
 
     from sr_jax.data.sources.layouts import find_layout
+    from sr_jax.evaluation import page as pages
     from sr_jax.evaluation import report
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
     from sr_jax.imaging.files import write_image
@@ -121,7 +130,10 @@ def evaluate(
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
+    if page and page.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--page is {page}, expected the name of an .html file")
     written = {"--output": output, "--save-images": save_images, "--comparison": comparison}
+    written["--page"] = page
     for option, path in written.items():
         if path:
             check_local(option, path)
@@ -150,6 +162,8 @@ def evaluate(
     methods = [contender.method for contender in contenders]
     if twice := next((method for method in methods if methods.count(method) > 1), None):
         raise ValueError(f"two of the networks are called {twice}: give --model NAME=PLACE")
+    if page and "original" in methods:
+        raise ValueError("--page has another 'original': give --model NAME=PLACE")
     if networks:
         scale = _common_scales(networks, scale)
     if not scale:
@@ -178,12 +192,17 @@ def evaluate(
         "lpips": lpips,
         "dists": dists,
         "images": str(save_images),
+        "page": str(page),
     }
     journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
     pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
     scores = {} if overwrite else _read(journal, pairs)
+    begun = bool(scores)
+    kept = page.with_name(f".sr_jax-{page.name}") if page else None  # images of the page
+    if kept:
+        scores = {key: score for key, score in scores.items() if pages.has_image(kept, key)}
     # What an unfinished run of this command has written is its own.
-    planned = [] if scores else [path for path in (output, comparison) if path]
+    planned = [] if begun else [path for path in (output, comparison, page) if path]
     if save_images:
         planned += [
             _image_path(save_images, *key)
@@ -210,6 +229,11 @@ def evaluate(
                 score = score._replace(dists=measure_dists(image, pair.hr(score.scale)))
             if save_images:
                 write_image(_image_path(save_images, *key), image)
+            if kept:
+                pages.keep_image(kept, key, image)
+                original = key._replace(method=pages.ORIGINAL)
+                if key.method == BICUBIC.method or not pages.has_image(kept, original):
+                    pages.keep_image(kept, original, pair.hr(key.scale))
         except (ValueError, OSError) as error:
             failures.append(f"{key.dataset}/{key.image} x{key.scale} {key.method}: {error}")
             report_failure(console, failures[-1])
@@ -228,10 +252,17 @@ def evaluate(
             _find_images(datasets, [report.gains_most(found, largest, contenders)])
         )
         report.compare(comparison, drawn, largest, contenders, round_luma=round_luma)
+    if page and kept:
+        pages.write_page(page, found, kept, round_luma=round_luma)
+        size = page.stat().st_size
+        large = ", slow to open: score fewer images for a smaller one" * (size > pages.LARGE)
+        print(f"{page}: {size / 1e6:.1f} MB{large}")
     if failures:
         print(f"{len(failures)} scores are missing, see above; the means are over the others")
         raise typer.Exit(1)
     journal.close()
+    if kept:
+        shutil.rmtree(kept)
 
 
 def _named(given: str) -> tuple[str, str]:

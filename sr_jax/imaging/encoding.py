@@ -23,7 +23,7 @@ _LAYOUTS: dict[str, dict[int, tuple[int, ...]]] = {
 _MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65500, "WebP": 16383, "AVIF": 65535}
 # What is lossy, and its quality unless another one is asked for; None is lossless.
 _QUALITY = {"JPEG": 95, "WebP": None, "AVIF": 90}
-_CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
+CHANNEL_NAMES = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
 # Signature and IHDR, which every other chunk of a PNG file follows.
 _PNG_HEAD = 33
 
@@ -54,7 +54,7 @@ def encode(
     bits = 8 * image.dtype.itemsize
     if channels not in _LAYOUTS[kind].get(bits, ()):
         raise ValueError(
-            f"{kind} cannot store {bits}-bit {_CHANNEL_NAMES[channels]}; "
+            f"{kind} cannot store {bits}-bit {CHANNEL_NAMES[channels]}; "
             "write a .png or .tif file, or convert the image first"
         )
     if max(image.shape[:2]) > _MAX_SIDE.get(kind, max(image.shape[:2])):
@@ -66,7 +66,7 @@ def encode(
         if kind == "BMP":
             raise ValueError("BMP cannot store a colour profile; write a .png or .tif file")
         if not profiles.fits(icc_profile, channels):
-            raise ValueError(f"the colour profile is not one of {_CHANNEL_NAMES[channels]} images")
+            raise ValueError(f"the colour profile is not one of {CHANNEL_NAMES[channels]} images")
     if kind != "PNG" and metadata.is_unlike_srgb():
         raise ValueError(f"{kind} cannot store the gAMA or cICP of this image; write a .png file")
     if quality is not None and (kind not in _QUALITY or not 1 <= quality <= 100):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+Report = Callable[[int, int], object]  # takes how many tiles are done, and of how many
+
 
 class Tile(NamedTuple):
     """One tile of an image; all arrays are views, so that a tile costs no memory.
@@ -132,7 +134,12 @@ def split(
     return tiles
 
 
-def run(function: Callable[[np.ndarray], np.ndarray], tiles: Iterable[Tile], batch: int) -> None:
+def run(
+    function: Callable[[np.ndarray], np.ndarray],
+    tiles: Iterable[Tile],
+    batch: int,
+    report: Report | None = None,
+) -> None:
     """Sends tiles through a network and adds what comes out to the results.
 
     Tiles of one shape go together. Of fewer tiles than a batch the number is filled up to a power
@@ -142,10 +149,12 @@ def run(function: Callable[[np.ndarray], np.ndarray], tiles: Iterable[Tile], bat
         function: (N, h, w, C) -> (N, f * h, f * w, D).
         tiles: of one or several images; they may differ in shape.
         batch: how many the function takes at once.
+        report: is told after every call of the function.
     """
     groups: dict[tuple[int, ...], list[Tile]] = {}
     for tile in tiles:
         groups.setdefault(tile.source.shape, []).append(tile)
+    done, total = 0, sum(map(len, groups.values()))
     for group in groups.values():
         size = min(batch, 1 << (len(group) - 1).bit_length())
         for start in range(0, len(group), size):
@@ -155,6 +164,9 @@ def run(function: Callable[[np.ndarray], np.ndarray], tiles: Iterable[Tile], bat
             for tile, output in zip(part, function(np.stack(sources)), strict=False):
                 rows, columns = tile.weights
                 tile.target[...] += output[tile.inside] * rows * columns
+            done += len(part)
+            if report:
+                report(done, total)
 
 
 def _support(weights: np.ndarray) -> slice:

@@ -22,7 +22,7 @@ from sr_jax.inference.program import (
     result_dtype,
 )
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.tiling import Tile, run, split
+from sr_jax.inference.tiling import Report, Tile, run, split
 from sr_jax.models import Variables, describe_model
 from sr_jax.models.network import Network
 
@@ -61,6 +61,12 @@ def network_factor(model: Network, scale: float | None) -> int:
     return min((factor for factor in known if factor >= scale), default=max(known))
 
 
+def scaled_size(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    """Height and width of an image of this shape after scaling: rounded half up, at least 1."""
+    height, width = (max(1, math.floor(scale * side + 0.5)) for side in shape[:2])
+    return height, width
+
+
 def tiled_if_needed(
     model: Network, variables: Variables, height: int, width: int, scale: int, settings: Settings
 ) -> Settings:
@@ -86,6 +92,8 @@ def run_network(
     image: np.ndarray,
     scale: int,
     settings: Settings = Settings(),
+    *,
+    report: Report | None = None,
 ) -> np.ndarray:
     """One low-resolution image through a network, on the network's own colour channels.
 
@@ -99,6 +107,7 @@ def run_network(
         image: (H, W, C) floats in [0, 1], C the network's channels; not interpolated.
         scale: see `network_scale`.
         settings: how the image goes through the network.
+        report: see `tiling.run`.
 
     Returns:
         (scale * H, scale * W, C), neither clipped nor rounded; float32, but float64 where the
@@ -139,7 +148,7 @@ def run_network(
         return np.asarray(program(variables, canvases))
 
     with precision(settings.dtype):
-        run(function, tiles, settings.batch)
+        run(function, tiles, settings.batch, report)
     if settings.ensemble:
         result /= len(pairs)
     return result[: factor * height, : factor * width]
@@ -151,6 +160,8 @@ def upscale_rgb(
     image: np.ndarray,
     scale: int,
     settings: Settings = Settings(),
+    *,
+    report: Report | None = None,
 ) -> np.ndarray:
     """Upscales a colour image; a luma network gets the luma, and the chroma goes bicubic.
 
@@ -160,6 +171,7 @@ def upscale_rgb(
         image: (H, W, 3) RGB floats in [0, 1].
         scale: see `network_scale`.
         settings: how the image goes through the network.
+        report: see `tiling.run`.
 
     Returns:
         (scale * H, scale * W, 3) RGB, neither clipped nor rounded; dtype as of `run_network`.
@@ -168,8 +180,8 @@ def upscale_rgb(
         ValueError: see `run_network`.
     """
     if model.n_colors == 3:
-        return run_network(model, variables, image, scale, settings)
-    luma = run_network(model, variables, rgb_to_luma(image), scale, settings)
+        return run_network(model, variables, image, scale, settings, report=report)
+    luma = run_network(model, variables, rgb_to_luma(image), scale, settings, report=report)
     # One array is filled and converted in place: that of a photograph takes gigabytes.
     result = np.empty((*luma.shape[:2], 3), luma.dtype)
     result[..., :1] = luma
@@ -198,6 +210,7 @@ def upscale_image(
     *,
     size: Sequence[int] | None = None,
     alpha: str = "bicubic",
+    report: Report | None = None,
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
@@ -214,6 +227,7 @@ def upscale_image(
         size: (height, width) of the result, to which the network's output is resized before it is
             rounded; None keeps `scale` times the image's.
         alpha: 'bicubic', or 'network' to send alpha through the network as grey.
+        report: see `tiling.run`; with alpha through the network, of both passes one by one.
 
     Returns:
         The same dtype, channels and range, with both sides `scale` times as long, or of `size`.
@@ -225,7 +239,8 @@ def upscale_image(
         raise ValueError(f"alpha is {alpha!r}; known are 'bicubic' and 'network'")
 
     def upscale(pixels: np.ndarray) -> np.ndarray:
-        colour = upscale_rgb(model, variables, to_float(to_rgb(pixels)), scale, settings)
+        rgb = to_float(to_rgb(pixels))
+        colour = upscale_rgb(model, variables, rgb, scale, settings, report=report)
         if size is not None:
             colour = imresize(colour, size=size)
         rounded = np.empty(colour.shape, image.dtype)

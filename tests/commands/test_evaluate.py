@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -96,9 +98,9 @@ def test_tiles_reach_the_network(workdir, photos, tmp_path, monkeypatch):
     seen = []
     run = upscaler.run_network
 
-    def spy(model, variables, image, scale, settings):
+    def spy(model, variables, image, scale, settings, **options):
         seen.append((settings.tile, settings.overlap))
-        return run(model, variables, image, scale, settings)
+        return run(model, variables, image, scale, settings, **options)
 
     monkeypatch.setattr(upscaler, "run_network", spy)
     arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
@@ -257,6 +259,49 @@ def test_comparison_is_written(workdir, photos, tmp_path):
         evaluate([photos], **arguments, comparison=tmp_path / "c.png")
 
 
+def test_a_page_holds_all_images_and_leaves_nothing_beside(workdir, photos, tmp_path, capsys):
+    arguments = {"model": [str(workdir)], "output": tmp_path / "scores.json"}
+    evaluate([photos], **arguments, page=tmp_path / "out.html")
+    text = (tmp_path / "out.html").read_text()
+    assert text.count("<figure") == 3
+    assert text.count('type="image/webp"') == 9  # bicubic, the network and the original
+    mean = read(tmp_path / "scores.json")[1]
+    assert f"<td>{mean['psnr']:.2f}</td><td>{mean['ssim']:.4f}</td>" in text
+    assert re.search(r"out\.html: \d+\.\d MB\n", capsys.readouterr().out)
+    assert not list(tmp_path.glob(".*"))
+    arguments["output"] = tmp_path / "others.json"
+    with pytest.raises(ValueError, match=r"out\.html exists: give --overwrite"):
+        evaluate([photos], **arguments, page=tmp_path / "out.html")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_interrupted_page_goes_on_with_the_images_that_it_has(
+    photos, tmp_path, monkeypatch, lost
+):
+    """One image fails at first; then that one alone is scored, and the page has all."""
+    arguments = {**BICUBIC_X2, "output": tmp_path / "scores.json", "page": tmp_path / "out.html"}
+    whole = (photos / "rgb.png").read_bytes()
+    (photos / "rgb.png").write_bytes(whole[:100])
+    with pytest.raises(typer.Exit):
+        evaluate([photos], **arguments)
+    assert (tmp_path / "out.html").read_text().count("<figure") == 2
+    (photos / "rgb.png").write_bytes(whole)
+    if lost:
+        (kept,) = tmp_path.glob(".*")
+        shutil.rmtree(kept)
+    scored, score = [], scoring.score_image
+
+    def spy(pair, *arguments, **options):
+        scored.append(pair.name)
+        return score(pair, *arguments, **options)
+
+    monkeypatch.setattr(scoring, "score_image", spy)
+    evaluate([photos], **arguments)
+    assert len(scored) == (3 if lost else 1)
+    assert (tmp_path / "out.html").read_text().count("<figure") == 3
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("name", ["lpips", "dists"])
 def test_a_distance_goes_to_a_file_of_its_own(name, photos, tmp_path, monkeypatch, capsys):
     """A stand-in for the distance, which tests/test_perceptual.py checks."""
@@ -388,6 +433,8 @@ def test_scores_are_replaced_whole(tmp_path):
             "about a network, not bicubic",
         ),
         ({"model": ["nowhere"]}, "no such weights file or workdir"),
+        ({"page": Path("out.htmx")}, "--page is out.htmx, expected the name of an .html file"),
+        ({"page": Path("out.html"), "name": "original"}, "--page has another 'original'"),
     ],
 )
 def test_refusals_come_before_any_work(workdir, photos, tmp_path, monkeypatch, options, message):

@@ -1,0 +1,1 @@
+"""The local page of `sr-jax view`: images dropped on it, before and after under one slider."""
