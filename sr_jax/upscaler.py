@@ -20,7 +20,7 @@ from PIL import Image
 from sr_jax import pretrained
 from sr_jax.imaging.resize import imresize
 from sr_jax.inference.settings import Settings
-from sr_jax.inference.upscaler import network_factor, upscale_image, upscale_rgb
+from sr_jax.inference.upscaler import network_factor, scaled_size, upscale_image, upscale_rgb
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
 from sr_jax.opening import open_model
@@ -117,13 +117,13 @@ class Upscaler:
                 f"C one of {', '.join(map(str, kinds))}"
             )
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
-        height, width = (max(1, math.floor(self.scale * n + 0.5)) for n in image.shape[:2])
+        size = scaled_size(image.shape, self.scale)
         if image.ndim == 3 and channels == 1:
             return self(image[..., 0])[..., None]
         if image.dtype.kind == "f":
-            return self._floats(image, (height, width))
+            return self._floats(image, size)
         return upscale_image(
-            self.model, self.variables, image, self._factor, self._settings, size=(height, width)
+            self.model, self.variables, image, self._factor, self._settings, size=size
         )
 
     def _floats(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

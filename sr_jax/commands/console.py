@@ -35,6 +35,8 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "huggingface_hub": "hub",
+    "fsspec": "scale",
+    "ray": "scale",
 }
 
 

@@ -15,14 +15,16 @@ from sr_jax.commands.compilations import keep_compilations
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
+from sr_jax.commands.many import Many, Part, Ray, Workers
+from sr_jax.commands.many_images import upscale_many
 from sr_jax.commands.model import OWN_SCALE, Allow, Step, choose_models, open_model
+from sr_jax.inference.settings import STEP, Settings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sr_jax.evaluation.scoring import Loaded
     from sr_jax.inference.layout import Plan
-    from sr_jax.inference.settings import Settings
 
 
 class Dtype(StrEnum):
@@ -136,6 +138,9 @@ def upscale(
     comparison: Annotated[
         Path | None, typer.Option(help="Picture of the first image: bicubic and network.")
     ] = None,
+    part: Part = None,
+    ray: Ray = None,
+    workers: Workers = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
     """Upscales images with a network; one bad file does not stop the others.
@@ -152,12 +157,40 @@ def upscale(
         raise ValueError(f"--scale is {scale}, expected a positive number")
     if model == _BICUBIC and (scale is None or comparison or dry_run):
         raise ValueError("--model bicubic needs --scale, and has no --comparison and no --dry-run")
+    settings = Settings(
+        tile=parse_length("--tile", tile, "auto", "none"),
+        overlap=parse_length("--overlap", overlap, "exact"),
+        ensemble=ensemble,
+        dtype=str(dtype),
+        batch=batch,
+        bucket=STEP if bucket else 1,
+        shard=shard_image,
+    )
     kind = _kind_of_output(output, file_format, quality)
+    many = Many(part, ray, workers)
+    if many.takes(inputs, output):
+        many.refuse({"--comparison": comparison, "--dry-run": dry_run})
+        upscale_many(
+            inputs,
+            output,
+            settings,
+            many,
+            model=model,
+            step=step,
+            allow=allow or (),
+            scale=scale,
+            suffix=suffix,
+            kind=kind,
+            alpha=str(alpha),
+            quality=quality,
+            overwrite=overwrite,
+        )
+        return
     for given in inputs if output is None and not dry_run else ():
         if given.is_dir():
             raise ValueError(f"give --output, a folder for the results of {given}")
-    files, failures, left_out = find_images(inputs, output)
-    targets, unnamed = name_outputs(files, output, suffix, kind) if output else ({}, [])
+    files, failures, left_out, _ = find_images(inputs, output)
+    targets, unnamed = name_outputs(files, output, suffix, kind) if output else ({}, {})
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -168,18 +201,8 @@ def upscale(
     from sr_jax.imaging.files import read_picture, write_image
     from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan, share_programs
-    from sr_jax.inference.settings import STEP, Settings
     from sr_jax.inference.upscaler import resize_image, upscale_image
 
-    settings = Settings(
-        tile=parse_length("--tile", tile, "auto", "none"),
-        overlap=parse_length("--overlap", overlap, "exact"),
-        ensemble=ensemble,
-        dtype=str(dtype),
-        batch=batch,
-        bucket=STEP if bucket else 1,
-        shard=shard_image,
-    )
     keep_compilations()
     networks: dict[str, _Network] = {}
     if model:
@@ -195,7 +218,7 @@ def upscale(
         folder = output.parent if is_file_name(output) else output
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
-    failures += unnamed
+    failures += unnamed.values()
     console = Console(stderr=True)
     names = dict.fromkeys(targets, model) if model else choose_models(targets, asked_scale)
     for name in dict.fromkeys(names.values()):

@@ -61,6 +61,17 @@ def network_factor(model: Network, scale: float | None) -> int:
     return min((factor for factor in known if factor >= scale), default=max(known))
 
 
+def scaled_size(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    """(height, width) of an image times a scale, rounded half up, one pixel at least.
+
+    Args:
+        shape: (height, width, ...) of the image.
+        scale: any positive number.
+    """
+    height, width = (max(1, math.floor(scale * side + 0.5)) for side in shape[:2])
+    return height, width
+
+
 def tiled_if_needed(
     model: Network, variables: Variables, height: int, width: int, scale: int, settings: Settings
 ) -> Settings:
