@@ -18,7 +18,7 @@ from sr_jax.__main__ import app
 from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.models import create_model
-from sr_jax.scale import places, upscaling
+from sr_jax.scale import blocks, places, upscaling
 from sr_jax.scale.records import Block, Item, Records
 
 SHAPES = {"a.png": (5, 6, 3), "b.JPG": (7, 6, 3), "trip/a.tif": (5, 6), "trip/c.png": (6, 5, 4)}
@@ -120,7 +120,9 @@ def test_names_are_given_to_the_images_of_all_parts(model, tmp_path, capsys):
 
 
 def test_an_interrupted_part_goes_on_where_it_was(model, album, expected, tmp_path, monkeypatch):
+    """Within a block of images, of which the first two are written."""
     out, write, done = tmp_path / "out", places.write, []
+    monkeypatch.setattr(blocks, "split", lambda images, workers: [list(images)])
 
     def write_two(place, content):
         if len(done) == 2 and place.endswith(".png"):
