@@ -62,7 +62,7 @@ def upscale_many(
 
     part = many.read_part()
     many.spare_devices()
-    items, failures = _find(inputs, output, suffix, kind, part)
+    items, failures = find_items(inputs, output, suffix, kind, part)
     networks, identities, scale = _open(model, scale, step, allow)
     asked = {"model": identities, "scale": scale, "alpha": alpha, "quality": quality}
     records = Records(places.locate(output), asked | dataclasses.asdict(settings))
@@ -82,7 +82,7 @@ def upscale_many(
         raise typer.Exit(1)
 
 
-def _find(
+def find_items(
     inputs: Sequence[Path], output: Path, suffix: str, kind: str, part: "Part"
 ) -> "tuple[list[Item], list[tuple[str, str]]]":
     """The images of a part, and [image, reason] of those that cannot be upscaled.

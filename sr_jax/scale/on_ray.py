@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ LOCAL = "local"
 # Cores that a worker without a GPU has where their number was not given: one computes and encodes
 # while the other reads.
 _CORES = 2
+_PATIENCE = 20  # seconds until a cluster must have answered
 
 # Of a Ray that is started here: nothing is sent to its makers, and its own log, which has a line
 # for every worker, stays in its files.
@@ -67,6 +69,8 @@ def connect(address: str, workers: int | None) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     import ray
 
+    _check_answers(address)
+
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         options["include_dashboard"] = False
@@ -88,6 +92,17 @@ def connect(address: str, workers: int | None) -> Iterator[Cluster]:
         yield Cluster(count, gpus > 0, max(1, cores // count), nodes)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises ValueError where nobody listens, which Ray itself tells after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise ValueError(f"--ray {address}: nobody answers there ({error})") from None
 
 
 def run(

@@ -6,6 +6,7 @@ for s3://, gcsfs for gs://. Everything else is a path of this machine.
 
 import contextlib
 import datetime
+import itertools
 import os
 import re
 import tempfile
@@ -37,6 +38,7 @@ _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci",
 # What tells versions of a file apart, by the names that fsspec's file systems have for it.
 _VERSIONS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
 _HEADER = 2**16  # bytes at once of files of which the header is read
+_WAITING = 10_000  # questions that wait for an answer
 _QUESTIONS = 32  # at once, to storage that takes its time to answer each
 
 
@@ -69,8 +71,13 @@ def join(folder: str, name: str) -> str:
 
 def ask_many(question: Callable[[Given], Answer], given: Iterable[Given]) -> list[Answer]:
     """What a function of files says of each: many are asked at once."""
+    waiting = iter(given)
+    answers: list[Answer] = []
     with ThreadPoolExecutor(_QUESTIONS) as pool:
-        return list(pool.map(question, given))
+        # Not a million at once: each takes a kilobyte until it is answered.
+        while some := list(itertools.islice(waiting, _WAITING)):
+            answers += pool.map(question, some)
+    return answers
 
 
 def read(place: str) -> bytes:
