@@ -9,6 +9,7 @@ from sr_jax.commands.console import run
 from sr_jax.commands.convert import convert
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.commands.export import export
+from sr_jax.commands.many import RayCommand
 from sr_jax.commands.models import models
 from sr_jax.commands.runs import runs
 from sr_jax.commands.train import train
@@ -17,7 +18,7 @@ from sr_jax.commands.view import view
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (upscale, train, runs, evaluate, convert, export, models, view):
-    app.command()(command)
+    app.command(cls=RayCommand)(command)
 
 
 def _show_version(asked: bool) -> None:

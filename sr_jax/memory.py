@@ -1,9 +1,16 @@
-"""How much memory is free for computation: of an accelerator, else of this machine."""
+"""How much memory is free for computation: of an accelerator, else of this machine.
 
+Where several processes share the memory of a machine, the environment variable SR_JAX_MEMORY_SHARE
+says what part of it, up to 1, each of them may count on.
+"""
+
+import os
 from pathlib import Path
 
 import jax
 import psutil
+
+SHARE = "SR_JAX_MEMORY_SHARE"
 
 
 def available_memory() -> int:
@@ -12,7 +19,7 @@ def available_memory() -> int:
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
-    return free_ram()
+    return int(_share() * free_ram())
 
 
 def free_ram(root: Path = Path("/")) -> int:
@@ -60,3 +67,14 @@ def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> list[int]:
         return [max(0, allowed - used + int(dict(rows).get(reclaimable, 0)))]
     except (OSError, ValueError):  # no such file, or "max"
         return []
+
+
+def _share() -> float:
+    text = os.environ.get(SHARE, "1")
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"{SHARE} is {text!r}, expected a number above 0 and up to 1")
+    return share

@@ -32,6 +32,18 @@ def save(path: str | Path, model: Network, variables: Variables, *, half: bool =
 
     Args:
         path: the file; parent folders are made.
+        model, variables, half: see `to_bytes`.
+
+    Raises:
+        ValueError: `half`, and a value is beyond float16.
+    """
+    write_bytes(path, to_bytes(model, variables, half=half))
+
+
+def to_bytes(model: Network, variables: Variables, *, half: bool = False) -> bytes:
+    """What a weights file of a network holds.
+
+    Args:
         model: the network.
         variables: its variables, all collections.
         half: whether float32 is stored as float16, in half the bytes; `load` gives float32.
@@ -50,7 +62,7 @@ def save(path: str | Path, model: Network, variables: Variables, *, half: bool =
         "hyperparameters": json.dumps(hyperparameters),
         "sha256": _digest(tensors),
     }
-    write_bytes(path, safetensors.numpy.save(tensors, metadata))
+    return safetensors.numpy.save(tensors, metadata)
 
 
 def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dict[str, Any]]:

@@ -26,6 +26,7 @@ FLOORS = {
     "training": {"training", "hub", "weights", "models", *CELLAR},
     "interop": {"interop", "weights", "models", *CELLAR},
     "evaluation": {"evaluation", "data", "inference", "training", "weights", "models", *CELLAR},
+    "scale": {"scale", "evaluation", "data", "inference", "weights", "models", *CELLAR},
     "ranges": {"evaluation", "data", "training"},
     "export": {"export", "models", *CELLAR},
     "opening": {"interop", "training", "hub", "weights", "models", "pretrained", *CELLAR},

@@ -61,3 +61,13 @@ def test_control_groups_of_version_1(machine):
 
 def test_this_machine_has_some():
     assert available_memory() > 2**20
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "1.5", "half"])
+def test_a_process_may_count_on_a_part_of_it(share, monkeypatch):
+    monkeypatch.setattr("sr_jax.memory.free_ram", lambda: 1000)
+    monkeypatch.setenv("SR_JAX_MEMORY_SHARE", "0.25")
+    assert available_memory() == 250
+    monkeypatch.setenv("SR_JAX_MEMORY_SHARE", share)
+    with pytest.raises(ValueError, match="expected a number above 0 and up to 1"):
+        available_memory()

@@ -37,6 +37,8 @@ _EXTRAS = {
     "huggingface_hub": "hub",
     "av": "video",
     "gradio": "page",
+    "fsspec": "scale",
+    "ray": "scale",
 }
 
 

@@ -2,15 +2,17 @@
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
 from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.many import Many, Part, Ray, Workers
+from sr_jax.commands.many_scores import find_parts, journal_place, list_address, score_many
 from sr_jax.commands.model import Allow, Step, open_model
 from sr_jax.storage import check_local
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sr_jax.data.sources import ImagePair
+    from sr_jax.evaluation.extras import Extras
     from sr_jax.evaluation.scoring import Contender, Datasets, Key, Result, Score
     from sr_jax.models.network import Network
 
@@ -110,6 +113,12 @@ def evaluate(
     table: Annotated[
         Format, typer.Option("--format", help="How the table of means is printed.")
     ] = Format.text,
+    part: Part = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    join: Annotated[
+        bool, typer.Option(help="Put together what the same command has found with each --part.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option(help="Replace scores, images, a comparison and a page that exist.")
     ] = False,
@@ -124,9 +133,10 @@ def evaluate(
     from sr_jax.data.sources.layouts import find_layout
     from sr_jax.evaluation import page as pages
     from sr_jax.evaluation import report
+    from sr_jax.evaluation.extras import Extras, image_path
     from sr_jax.evaluation.scoring import BICUBIC, list_contenders
-    from sr_jax.imaging.files import write_image
     from sr_jax.inference.settings import Settings
+    from sr_jax.scale.places import is_address, locate
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -137,6 +147,16 @@ def evaluate(
     for option, path in written.items():
         if path:
             check_local(option, path)
+    many = Many(part, ray, workers)
+    shared, own_part = many.takes(folders), many.read_part()
+    is_part = own_part.count > 1
+    if is_part or any(map(is_address, folders)):
+        many.refuse({"--comparison": comparison})  # --join draws it
+    if page and (is_part or shared or join):
+        raise ValueError("--page is made by one process: leave out --part, --ray and --join")
+    if join:
+        many.refuse({"--join": is_part or ray})
+    many.spare_devices()
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
@@ -169,7 +189,12 @@ def evaluate(
     if not scale:
         raise ValueError("--model bicubic has no scale of its own: give --scale")
     scales = list(dict.fromkeys(scale))
-    layouts = {folder.resolve().name: find_layout(folder, scales) for folder in folders}
+    layouts = {}
+    stamps: dict[str, str] = {}
+    for folder in folders:
+        listing, told = list_address(folder)
+        layouts[folder.resolve().name] = find_layout(folder, scales, listing=listing)
+        stamps |= {str(path): when for path, when in told.items()}
     if len(layouts) < len(folders):
         raise ValueError("two of the folders have the same name, which names the rows: rename one")
     datasets = {name: layout.pairs for name, layout in layouts.items()}
@@ -178,70 +203,96 @@ def evaluate(
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
-    measure_lpips = measure_dists = None
-    if lpips or dists:
-        from sr_jax.evaluation import perceptual
-
-        measure_lpips = perceptual.load_lpips() if lpips else None
-        measure_dists = perceptual.load_dists() if dists else None
+    kept = page.with_name(f".sr_jax-{page.name}") if page else None  # images of the page
+    extras: dict[str, Any] = {
+        "lpips": lpips,
+        "dists": dists,
+        "images": save_images and str(save_images),
+        "page": kept,
+    }
+    measure = Extras(**extras)
     request = {
         "model": identities,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
-        "folders": [str(folder.resolve()) for folder in folders],
+        "folders": [
+            locate(folder if is_address(folder) else folder.resolve()) for folder in folders
+        ],
         "round_luma": round_luma,
         "lpips": lpips,
         "dists": dists,
         "images": str(save_images),
         "page": str(page),
     }
-    journal = Journal(output.with_suffix(".unfinished.jsonl"), request)
     pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
-    scores = {} if overwrite else _read(journal, pairs)
+    journals = [Journal(journal_place(output, own_part), request)]
+    if join:
+        journals = find_parts(output, request)
+
+    def stamp_of(pair: "ImagePair") -> object:
+        place = str(pair.read_hr)
+        return stamps.get(place) or stamp(place)
+
+    scores, errors = _read(journals if join or not overwrite else [], pairs, stamp_of)
     begun = bool(scores)
-    kept = page.with_name(f".sr_jax-{page.name}") if page else None  # images of the page
     if kept:
         scores = {key: score for key, score in scores.items() if pages.has_image(kept, key)}
+    keys = list(_keys(datasets, scales, contenders))
+    own = {
+        dataset: [pair for pair in images if own_part.has(f"{dataset}/{pair.name}")]
+        for dataset, images in datasets.items()
+    }
     # What an unfinished run of this command has written is its own.
-    planned = [] if begun else [path for path in (output, comparison, page) if path]
-    if save_images:
-        planned += [
-            _image_path(save_images, *key)
-            for key in _keys(datasets, scales, contenders)
-            if key not in scores
-        ]
+    planned = [path for path in (output, comparison, page) if path]
+    if is_part or (begun and not join):
+        planned = []
+    if save_images and not join:
+        own_keys = _keys(own, scales, contenders)
+        planned += [image_path(save_images, key) for key in own_keys if key not in scores]
     if not overwrite and (taken := next((path for path in planned if path.exists()), None)):
         raise ValueError(f"{taken} exists: give --overwrite, or another place")
-    if scores:
+    if join and (missing := [key for key in keys if key not in scores and key not in errors]):
+        key = missing[0]
+        raise ValueError(
+            f"{len(missing)} of {len(keys)} scores are in no part, {key.dataset}/{key.image} "
+            f"x{key.scale} {key.method} among them: run the parts that are not done"
+        )
+    if is_part:
+        print(f"part {own_part}: {sum(map(len, own.values()))} of {len(pairs)} images")
+    if scores and not join:
         print(f"going on: {len(scores)} scores are there; --overwrite makes them anew")
 
     failures: list[str] = []
     console = Console(stderr=True)
-    for key, pair, result in score_with_progress(
-        datasets, scales, contenders, round_luma=round_luma, done=scores, console=console
-    ):
-        try:
+
+    def fail(key: "Key", reason: str) -> None:
+        failures.append(f"{key.dataset}/{key.image} x{key.scale} {key.method}: {reason}")
+        report_failure(console, failures[-1])
+
+    for key, reason in errors.items() if join else ():
+        fail(key, reason)
+    options: dict[str, Any] = {"round_luma": round_luma, "done": scores, "console": console}
+    scored: Iterator[list[tuple[Key, ImagePair, Score | str]]] = iter(())
+    if shared and not join:
+        scored = score_many(many, own, scales, contenders, extras, allow=allow or (), **options)
+    elif not join:
+        scored = _measured(score_with_progress(own, scales, contenders, **options), measure)
+    for results in scored:
+        entries: dict[str, dict[str, Any]] = {}
+        for key, pair, result in results:
             if isinstance(result, str):
-                raise ValueError(result)
-            score, image = result
-            if measure_lpips:
-                score = score._replace(lpips=measure_lpips(image, pair.hr(score.scale)))
-            if measure_dists:
-                score = score._replace(dists=measure_dists(image, pair.hr(score.scale)))
-            if save_images:
-                write_image(_image_path(save_images, *key), image)
-            if kept:
-                pages.keep_image(kept, key, image)
-                original = key._replace(method=pages.ORIGINAL)
-                if key.method == BICUBIC.method or not pages.has_image(kept, original):
-                    pages.keep_image(kept, original, pair.hr(key.scale))
-        except (ValueError, OSError) as error:
-            failures.append(f"{key.dataset}/{key.image} x{key.scale} {key.method}: {error}")
-            report_failure(console, failures[-1])
-            continue
-        entry = score._asdict() | {"stamp": stamp(str(pair.read_hr))}
-        journal.add("/".join(map(str, key)), entry)
-        scores[key] = score
-    found = [scores[key] for key in _keys(datasets, scales, contenders) if key in scores]
+                fail(key, result)
+                entry = key._asdict() | {"error": result}
+            else:
+                scores[key] = result
+                entry = result._asdict()
+            entries["/".join(map(str, key))] = entry | {"stamp": stamp_of(pair)}
+        journals[0].add_all(entries)
+    if is_part:
+        print("the same command with --join in place of --part puts all parts together")
+        if failures:
+            raise typer.Exit(1)
+        return
+    found = [scores[key] for key in keys if key in scores]
     if not found:
         raise ValueError("no image could be scored")
     report.write_scores(output, found)
@@ -260,7 +311,8 @@ def evaluate(
     if failures:
         print(f"{len(failures)} scores are missing, see above; the means are over the others")
         raise typer.Exit(1)
-    journal.close()
+    for journal in journals:
+        journal.close()
     if kept:
         shutil.rmtree(kept)
 
@@ -300,18 +352,37 @@ def _keys(
                     yield Key(dataset, scale, contender.method, pair.name)
 
 
-def _read(journal: Journal, pairs: "Mapping[tuple[str, str], ImagePair]") -> "dict[Key, Score]":
-    """The scores of an unfinished run, but for images that were changed since."""
+def _read(
+    journals: Sequence[Journal],
+    pairs: "Mapping[tuple[str, str], ImagePair]",
+    stamp_of: "Callable[[ImagePair], object]",
+) -> "tuple[dict[Key, Score], dict[Key, str]]":
+    """The scores and failures of an unfinished run, but for images that were changed since."""
     from sr_jax.evaluation.scoring import Key, Score
 
-    scores = {}
-    for entry in journal.entries.values():
-        when = entry.pop("stamp")
-        score = Score(**entry)
-        pair = pairs.get((score.dataset, score.image))
-        if pair and stamp(str(pair.read_hr)) == when:
-            scores[Key(*score[:4])] = score
-    return scores
+    scores, errors = {}, {}
+    for entry in (entry for journal in journals for entry in journal.entries.values()):
+        when, error = entry.pop("stamp"), entry.pop("error", None)
+        key = Key(*(entry[name] for name in Key._fields))
+        pair = pairs.get((key.dataset, key.image))
+        if pair and stamp_of(pair) == when:
+            if error is None:
+                scores[key] = Score(**entry)
+            else:
+                errors[key] = error
+    return scores, errors
+
+
+def _measured(
+    scored: "Iterable[tuple[Key, ImagePair, Result]]", measure: "Extras"
+) -> "Iterator[list[tuple[Key, ImagePair, Score | str]]]":
+    """What was scored, with what is measured and kept beside."""
+    for key, pair, result in scored:
+        try:
+            outcome = result if isinstance(result, str) else measure(pair, *result)
+        except (ValueError, OSError) as error:
+            outcome = str(error)
+        yield [(key, pair, outcome)]
 
 
 def score_with_progress(
@@ -352,7 +423,3 @@ def _find_images(datasets: "Datasets", names: Iterable[str]) -> Iterator[tuple[s
                 f"{' and others' if len(known) > 10 else ''}"
             )
         yield from found
-
-
-def _image_path(folder: Path, dataset: str, scale: int, method: str, image: str) -> Path:
-    return folder / dataset / f"X{scale}" / method / f"{image}.png"

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sr_jax.storage import check_local
-
 _LONGEST_NAME = 255  # bytes, of most file systems
 
 
@@ -19,21 +17,24 @@ class Found(NamedTuple):
         files: image -> its name in the output folder.
         problems: arguments that name no image, a line each.
         left_out: what lies in the folders and is no image, a line each.
+        stamps: of images at addresses, see `sr_jax.scale.places`.
     """
 
     files: dict[Path, Path]
     problems: list[str]
     left_out: list[str]
+    stamps: dict[Path, str]
 
 
 def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
-    """The images that the arguments name.
+    """The images that the arguments name, also at addresses such as s3://bucket/folder.
 
     Folders keep their inner structure; what they hold of the output folder is not looked at.
     """
     from sr_jax.imaging.listing import list_files
+    from sr_jax.scale import places
 
-    found = Found({}, [], [])
+    found = Found({}, [], [], {})
     seen: set[str] = set()
 
     def add(path: Path, name: Path) -> None:  # once, however it is spelled
@@ -43,22 +44,31 @@ def find_images(inputs: Sequence[Path], output: Path | None) -> Found:
             found.files[path] = name
 
     for given in inputs:
-        if given.is_dir():
+        address = places.locate(given) if places.is_address(given) else ""
+        if address and glob.has_magic(address):
+            matched = places.match_files(address)
+            found.stamps.update(matched)
+            if not matched:
+                found.problems.append(f"no file matches {address}")
+            for path in matched:
+                add(path, Path(path.name))
+        elif address or given.is_dir():
             results = os.path.realpath(output) if output else ""
             if not results.startswith(os.path.join(os.path.realpath(given), "")):
                 results = ""
             try:
-                listing = list_files(given)
+                listing, stamps = places.list_files(address) if address else (list_files(given), {})
             except ValueError as error:
                 found.problems.append(str(error))
                 continue
+            found.stamps.update(stamps)
             if left_out := listing.left_out():
-                found.left_out.append(f"{given}: {left_out}")
+                found.left_out.append(f"{address or given}: {left_out}")
             if not listing.images:
-                found.problems.append(f"{given} holds no image")
+                found.problems.append(f"{address or given} holds no image")
             for path in listing.images:
                 if not (results and os.path.realpath(path).startswith(results + os.sep)):
-                    add(path, path.relative_to(given))
+                    add(path, path.relative_to(given) if path != given else Path(path.name))
         elif glob.has_magic(str(given)) and not os.path.lexists(given):
             # A pattern in quotation marks, which the shell has not replaced.
             matches = [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]
@@ -81,8 +91,8 @@ def is_file_name(output: Path) -> bool:
 
 def name_outputs(
     files: dict[Path, Path], output: Path, suffix: str, kind: str
-) -> tuple[dict[Path, Path], list[str]]:
-    """Input file -> output file, and what cannot have one, a line each.
+) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """Input file -> output file; and input file -> why it cannot have one, a line each.
 
     Files that differ in their suffixes alone keep these: a.jpg and a.png become a.jpg.png and
     a.png.png.
@@ -106,7 +116,6 @@ def name_outputs(
             raise ValueError(f"--suffix is for folders, but --output {output} names one image")
         files, kind = dict.fromkeys(files, Path(output.name)), output.suffix
         output = output.parent
-    check_local("--output", output)
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file, expected a folder")
     if os.sep in suffix:
@@ -116,21 +125,21 @@ def name_outputs(
     stems = collections.Counter((folders[name], name.stem) for name in files.values())
     sources: dict[str, Path] = {}
     targets: dict[Path, Path] = {}
-    problems = []
+    problems: dict[Path, str] = {}
     for path, name in files.items():
         stem = name.stem if stems[folders[name], name.stem] == 1 else name.name
         target = output / name.with_name(f"{stem}{suffix}{kind}")
         place = os.path.realpath(target)
         replaced = originals.get(place, path)
         if replaced != path:
-            problems.append(
+            problems[path] = (
                 f"the output of {path} would replace the input {replaced}: give another --output "
                 "or --suffix"
             )
         elif len(os.fsencode(target.name)) > _LONGEST_NAME:
-            problems.append(f"cannot upscale {path}: the name of its output is too long")
+            problems[path] = f"cannot upscale {path}: the name of its output is too long"
         elif place in sources:
-            problems.append(
+            problems[path] = (
                 f"{sources[place]} and {path} would both become {target}: only the first does, "
                 "give the other one another --output"
             )

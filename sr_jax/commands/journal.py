@@ -41,10 +41,15 @@ class Journal:
 
     def add(self, key: str, entry: Mapping[str, Any]) -> None:
         """Notes that something is done."""
+        self.add_all({key: entry})
+
+    def add_all(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Notes that several things are done."""
         begin = "" if self._goes_on else self._asked
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (f"\n{json.dumps({'key': key, **entry})}" for key, entry in entries.items())
         with self._path.open("a" if self._goes_on else "w") as file:
-            file.write(f"{begin}\n{json.dumps({'key': key, **entry})}")
+            file.write(begin + "".join(lines))
             file.flush()
             os.fsync(file.fileno())
         self._goes_on = True

@@ -23,6 +23,8 @@ from sr_jax.commands.enlarger import (
 )
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
+from sr_jax.commands.many import Many, Part, Ray, Workers
+from sr_jax.commands.many_images import upscale_many
 from sr_jax.commands.model import OWN_SCALE, Allow, Step, choose_models
 from sr_jax.commands.video import names_video, upscale_video
 from sr_jax.inference.settings import STEP, Settings
@@ -155,6 +157,9 @@ def upscale(
     comparison: Annotated[
         Path | None, typer.Option(help="Picture of the first image: bicubic and network.")
     ] = None,
+    part: Part = None,
+    ray: Ray = None,
+    workers: Workers = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
     """Upscales images or a video with a network; one bad image does not stop the others.
@@ -182,8 +187,9 @@ def upscale(
         shard=shard_image,
     )
     if names_video(inputs, output):
-        for_images = {"--format": file_format, "--comparison": comparison, "--bucket": bucket}
-        for_images |= {"--alpha": alpha != Alpha.bicubic}
+        for_images: dict[str, object] = {"--format": file_format, "--comparison": comparison}
+        for_images |= {"--bucket": bucket, "--alpha": alpha != Alpha.bicubic}
+        for_images |= {"--part": part, "--ray": ray}
         for option, given in for_images.items():
             if given:
                 raise ValueError(f"{option} is for images, not for videos: leave it out")
@@ -205,11 +211,30 @@ def upscale(
     if rate is not None:
         raise ValueError("--rate is for a video made of frames: name one by --output, in .mp4")
     kind = _kind_of_output(output, file_format, quality)
+    many = Many(part, ray, workers)
+    if many.takes(inputs, output):
+        many.refuse({"--comparison": comparison, "--dry-run": dry_run})
+        upscale_many(
+            inputs,
+            output,
+            settings,
+            many,
+            model=model,
+            step=step,
+            allow=allow or (),
+            scale=scale,
+            suffix=suffix,
+            kind=kind,
+            alpha=str(alpha),
+            quality=quality,
+            overwrite=overwrite,
+        )
+        return
     for given in inputs if output is None and not dry_run else ():
         if given.is_dir():
             raise ValueError(f"give --output, a folder for the results of {given}")
-    files, failures, left_out = find_images(inputs, output)
-    targets, unnamed = name_outputs(files, output, suffix, kind) if output else ({}, [])
+    files, failures, left_out, _ = find_images(inputs, output)
+    targets, unnamed = name_outputs(files, output, suffix, kind) if output else ({}, {})
 
     if comparison:
         import matplotlib  # noqa: F401  that it is missing is told before any work
@@ -237,7 +262,7 @@ def upscale(
         folder = output.parent if is_file_name(output) else output
     if comparison in (*targets, *targets.values()):
         raise ValueError(f"--comparison {comparison} is an input or an output: give another name")
-    failures += unnamed
+    failures += unnamed.values()
     console = Console(stderr=True)
     names = dict.fromkeys(targets, model) if model else choose_models(targets, asked_scale)
     for name in dict.fromkeys(names.values()):

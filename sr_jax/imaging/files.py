@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import numpy as np
@@ -38,8 +38,10 @@ WRITTEN = {
 # Suffixes of files that are read.
 SUFFIXES = (*WRITTEN, ".jfif", ".jpe", ".gif", ".jp2")
 
+JPEG_BEGINS = b"\xff\xd8\xff"
+
 # Twice the raw samples of the largest picture; a longer file is not opened.
-_MAX_BYTES = 2 * 8 * MAX_PIXELS
+MAX_BYTES = 2 * 8 * MAX_PIXELS
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -73,8 +75,31 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             `MAX_PIXELS` pixels or of a kind not described above. The message is one line that
             names the file.
     """
+    return decode_picture(read_content(path), os.fspath(path))
+
+
+def read_content(path: str | os.PathLike[str]) -> bytes:
+    """What an image file holds, undecoded.
+
+    Raises:
+        ValueError: it is missing, no regular file or too long for an image.
+    """
     with _open(Path(path)) as stream:
-        return decode(stream.read())
+        return stream.read()
+
+
+def decode_picture(content: bytes, name: str) -> Picture:
+    """As `read_picture`, of what a file holds.
+
+    Args:
+        content: of the file.
+        name: what messages call the file.
+
+    Raises:
+        ValueError: see `read_picture`.
+    """
+    with reading(name):
+        return decode(content)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -92,7 +117,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 def is_jpeg(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins as JPEG does, whatever its name is; False where it cannot be read."""
     with contextlib.suppress(ValueError, OSError), _open(Path(path)) as file:
-        return file.read(3) == b"\xff\xd8\xff"
+        return file.read(3) == JPEG_BEGINS
     return False
 
 
@@ -126,24 +151,39 @@ def write_image(
             than the image; nothing has been written then.
         OSError: if the file system refuses.
     """
-    path = Path(path)
+    if Path(path).is_dir():
+        raise ValueError(f"cannot write image {path}: it is a folder")
+    content = encode_picture(os.fspath(path), image, icc_profile, metadata, quality)
+    write_bytes(path, content)
+
+
+def encode_picture(
+    name: str,
+    image: np.ndarray,
+    icc_profile: bytes | None = None,
+    metadata: Metadata = Metadata(),
+    quality: int | None = None,
+) -> bytes:
+    """What `write_image` writes to a file of this name; the other arguments are as there.
+
+    Raises:
+        ValueError: see `write_image`.
+    """
     image = np.asarray(image)
-    kind = WRITTEN.get(path.suffix.lower())
+    suffix = PurePath(name).suffix
+    kind = WRITTEN.get(suffix.lower())
     if kind is None:
         raise ValueError(
-            f"cannot write image {path}: unknown suffix {path.suffix!r}, "
+            f"cannot write image {name}: unknown suffix {suffix!r}, "
             f"expected one of {', '.join(WRITTEN)}"
         )
-    _check_integer_image(image, f"cannot write image {path}: ")
+    _check_integer_image(image, f"cannot write image {name}: ")
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
-    if path.is_dir():
-        raise ValueError(f"cannot write image {path}: it is a folder")
     try:
-        content = encode(image, kind, icc_profile, metadata, quality)
+        return encode(image, kind, icc_profile, metadata, quality)
     except (ValueError, ImportError) as error:
-        raise ValueError(f"cannot write image {path}: {error}") from error
-    write_bytes(path, content)
+        raise ValueError(f"cannot write image {name}: {error}") from error
 
 
 def to_float(image: np.ndarray, dtype: npt.DTypeLike = np.float32) -> np.ndarray:
@@ -218,21 +258,17 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    """Opens a regular file of a plausible size; a pipe or a device could last for ever.
+def reading(name: str) -> Iterator[None]:
+    """Makes one line of whatever goes wrong while an image file is read.
 
-    Whatever goes wrong, here or with what is read, becomes a ValueError of one line.
+    Args:
+        name: what the line calls the file.
+
+    Raises:
+        ValueError: anything was raised within.
     """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ValueError("it is a folder")
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is a pipe or a device, expected a file")
-        if status.st_size > _MAX_BYTES:
-            raise ValueError(f"it has {status.st_size} bytes, at most {_MAX_BYTES} are read")
-        with path.open("rb") as stream:
-            yield stream
+        yield
     except Exception as error:  # On corrupt data decoders raise nearly everything.
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, FileNotFoundError):
@@ -243,7 +279,25 @@ def _open(path: Path) -> Iterator[BinaryIO]:
             reason = f"files of this kind need {error.name}: run `pip install {error.name}`"
         elif not isinstance(error, ValueError):
             reason = f"corrupt or truncated ({reason})"
-        raise ValueError(f"cannot read image {path}: {reason}") from error
+        raise ValueError(f"cannot read image {name}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """Opens a regular file of a plausible size; a pipe or a device could last for ever.
+
+    Whatever goes wrong, here or with what is read, becomes a ValueError of one line.
+    """
+    with reading(os.fspath(path)):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ValueError("it is a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is a pipe or a device, expected a file")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"it has {status.st_size} bytes, at most {MAX_BYTES} are read")
+        with path.open("rb") as stream:
+            yield stream
 
 
 def _check_integer_image(image: np.ndarray, prefix: str = "") -> None:

@@ -70,7 +70,7 @@ def list_files(folder: str | os.PathLike[str]) -> Listing:
             return
         for entry in entries:
             path = place / entry.name
-            if entry.name.startswith(".") or entry.name.lower() in _LEFTOVERS:
+            if is_hidden(entry.name):
                 hidden.append(path)
             elif _is_folder(entry):
                 walk(path)
@@ -83,6 +83,11 @@ def list_files(folder: str | os.PathLike[str]) -> Listing:
     if unreadable == [folder]:
         raise ValueError(f"cannot list images of {folder}: it cannot be opened")
     return Listing(tuple(sorted(images)), tuple(hidden), tuple(others), tuple(unreadable))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether other programs leave files or folders of this name behind."""
+    return name.startswith(".") or name.lower() in _LEFTOVERS
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -62,7 +62,12 @@ def network_factor(model: Network, scale: float | None) -> int:
 
 
 def scaled_size(shape: Sequence[int], scale: float) -> tuple[int, int]:
-    """Height and width of an image of this shape after scaling: rounded half up, at least 1."""
+    """(height, width) of an image times a scale, rounded half up, one pixel at least.
+
+    Args:
+        shape: (height, width, ...) of the image.
+        scale: any positive number.
+    """
     height, width = (max(1, math.floor(scale * side + 0.5)) for side in shape[:2])
     return height, width
 

@@ -234,7 +234,7 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
         ({"output": "file"}, "--output .*file is a file, expected a folder"),
         ({"output": Path("x.jpg")}, "--output x.jpg names one image, but 4 are given"),
         ({"output": Path("x.jpg"), "file_format": "png"}, "names the format already"),
-        ({"output": Path("gs://bucket/x")}, "gs:/bucket/x is no path of this machine"),
+        ({"output": Path("nosuch://bucket/x")}, "nosuch://bucket/x: .*not known"),
         ({"quality": 90}, "--quality is for JPEG, WebP and AVIF, not for .png files"),
     ],
 )

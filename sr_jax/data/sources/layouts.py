@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sr_jax.data.sources.images import ImageFile, ImagePair
 from sr_jax.imaging.files import read_size
-from sr_jax.imaging.listing import list_files
+from sr_jax.imaging.listing import Listing, list_files
 
 _SET = r"(?:div2k_(?:train|valid)_|flickr2k_)?"
 _HR = re.compile(rf"{_SET}(hr|gt)|gtmod\d+", re.IGNORECASE)
@@ -63,7 +63,13 @@ class Layout:
         return "; ".join(parts)
 
 
-def find_layout(folder: Path, scales: Sequence[int], *, without: str = "") -> Layout:
+def find_layout(
+    folder: Path,
+    scales: Sequence[int],
+    *,
+    without: str = "",
+    listing: Listing | None = None,
+) -> Layout:
     """Finds the HR images of a folder and their LR images, and decodes none.
 
     Names pair exactly, else with `x<scale>` after the HR image's name (0801.png, 0801x2.png).
@@ -72,12 +78,13 @@ def find_layout(folder: Path, scales: Sequence[int], *, without: str = "") -> La
         folder: the folder.
         scales: the scales to be used.
         without: of DIV2K's folders, those with this word in their names are not looked at.
+        listing: what lies in the folder, if that is not of this machine.
 
     Raises:
         ValueError: no such folder or no image in it; two images of one name; an HR image without
             its LR image, or with two; LR images where HR images are expected. Files are named.
     """
-    listing = list_files(folder)
+    listing = listing or list_files(folder)
     left_out = [listing.left_out()] if listing.left_out() else []
     if not listing.images:
         raise ValueError(f"{folder} holds no image{f' ({left_out[0]})' if left_out else ''}")

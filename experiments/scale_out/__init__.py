@@ -1,0 +1,1 @@
+"""Does the work of many machines get done once, and how fast?"""

@@ -1,0 +1,385 @@
+"""`sr-jax upscale` in parts, at addresses and by Ray: every image once, as by one process."""
+
+import csv
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import typer
+from helpers import random_variables
+
+from sr_jax import pretrained, weights
+from sr_jax.__main__ import app
+from sr_jax.commands.upscale import upscale
+from sr_jax.imaging.files import read_image, write_image
+from sr_jax.models import create_model
+from sr_jax.scale import blocks, places, upscaling
+from sr_jax.scale.records import Block, Item, Records
+
+SHAPES = {"a.png": (5, 6, 3), "b.JPG": (7, 6, 3), "trip/a.tif": (5, 6), "trip/c.png": (6, 5, 4)}
+TARGETS = {"a.png", "b.png", "trip/a.png", "trip/c.png"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A weights file of a tiny network with random weights."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    network = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
+    weights.save(path, network, random_variables(network, 0.2))
+    return str(path)
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, shape in SHAPES.items():
+        write_image(tmp_path / "album" / name, rng.integers(0, 256, shape, np.uint8))
+    return tmp_path / "album"
+
+
+@pytest.fixture
+def expected(model, album, tmp_path) -> dict[str, np.ndarray]:
+    """What one process makes of the album."""
+    upscale([album], model=model, output=tmp_path / "one")
+    return pixels(tmp_path / "one")
+
+
+def pixels(folder: Path) -> dict[str, np.ndarray]:
+    """The images in a folder by their names, without what is hidden."""
+    paths = [path for path in folder.rglob("[!.]*.png") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): read_image(path) for path in paths}
+
+
+def assert_same(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert actual.keys() == expected.keys() == TARGETS
+    for name, image in expected.items():
+        np.testing.assert_array_equal(actual[name], image, err_msg=name)
+
+
+def failures(table: Path) -> list[list[str]]:
+    return list(csv.reader(table.read_text().splitlines()))
+
+
+# ------------------------------------------------------------------ parts
+
+
+def test_parts_give_what_one_process_gives(model, album, expected, tmp_path, capsys):
+    written: list[set[str]] = []
+    for number in (1, 2, 3):
+        upscale([album], model=model, output=tmp_path / "out", part=f"{number}/3")
+        written.append(set(pixels(tmp_path / "out")) - set().union(*written))
+        assert f"part {number}/3: {len(written[-1])} of 4 images" in capsys.readouterr().out
+    assert sorted(name for part in written for name in part) == sorted(TARGETS)
+    assert_same(pixels(tmp_path / "out"), expected)
+
+
+def test_finished_images_are_not_done_again_in_other_parts_either(model, album, tmp_path, capsys):
+    out = tmp_path / "out"
+    for part in ("1/2", "2/2"):
+        upscale([album], model=model, output=out, part=part)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    write_image(album / "a.png", np.zeros((6, 6, 3), np.uint8))  # changed since
+    write_image(album / "new.png", np.zeros((6, 6, 3), np.uint8))
+    for number in (1, 2, 3):  # other parts than before
+        upscale([album], model=model, output=out, part=f"{number}/3", scale=2)
+    assert set(pixels(out)) == TARGETS | {"new.png"}
+    again = {path.relative_to(out).as_posix() for path, at in times.items() if _when(path) != at}
+    assert again == {"a.png"}
+    with pytest.raises(ValueError, match=r"exists and was not made by this command: give --overw"):
+        upscale([album], model=model, output=out, part="1/1", ensemble=True)
+    capsys.readouterr()
+    upscale([album], model=model, output=out, part="1/1", overwrite=True)
+    assert "5 of 5 images written" in capsys.readouterr().out
+
+
+def _when(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def test_names_are_given_to_the_images_of_all_parts(model, tmp_path, capsys):
+    """Two images of one stem lie in two parts, as does one whose place another one has."""
+    for name in ("in/a.png", "in/a.jpg", "other/b.png", "in/b.png"):
+        write_image(tmp_path / name, np.zeros((5, 6, 3), np.uint8))
+    inputs, out = [tmp_path / "in", tmp_path / "other"], tmp_path / "out"
+    lines = []
+    for number in (1, 2, 3, 4):
+        try:
+            upscale(inputs, model=model, output=out, part=f"{number}/4")
+        except typer.Exit:
+            lines += failures(out / f"failures-{number}-of-4.csv")[1:]
+    assert set(pixels(out)) == {"a.jpg.png", "a.png.png", "b.png.png"}
+    ((image, reason),) = lines
+    assert image == str(tmp_path / "other" / "b.png")
+    assert "would both become" in reason
+    assert "other/b.png would both become" in capsys.readouterr().err
+
+
+def test_an_interrupted_part_goes_on_where_it_was(model, album, expected, tmp_path, monkeypatch):
+    """Within a block of images, of which the first two are written."""
+    out, write, done = tmp_path / "out", places.write, []
+    monkeypatch.setattr(blocks, "split", lambda images, workers: [list(images)])
+
+    def write_two(place, content):
+        if len(done) == 2 and place.endswith(".png"):
+            raise KeyboardInterrupt
+        write(place, content)
+        done.extend([place] if place.endswith(".png") else [])
+
+    monkeypatch.setattr(places, "write", write_two)
+    with pytest.raises(KeyboardInterrupt):
+        upscale([album], model=model, output=out, part="1/1")
+    monkeypatch.setattr(places, "write", write)
+    before = {path: _when(Path(path)) for path in done}
+    upscale([album], model=model, output=out, part="1/1")
+    assert {path: _when(Path(path)) for path in done} == before
+    assert_same(pixels(out), expected)
+
+
+def test_one_bad_image_costs_no_other_and_stands_in_the_table(model, album, expected, tmp_path):
+    (album / "b.png").write_bytes(b"no image")
+    (album / "b.JPG").rename(album / "d.JPG")
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(typer.Exit) as exit_:
+            upscale([album], model=model, output=out, part="1/1")
+        assert exit_.value.exit_code == 1
+        (head, row) = failures(out / "failures.csv")
+        assert head == ["image", "reason"]
+        assert row[0] == str(album / "b.png")
+        assert "not a PNG, JPEG" in row[1]
+    assert set(pixels(out)) == TARGETS - {"b.png"} | {"d.png"}
+    (album / "b.png").unlink()
+    upscale([album], model=model, output=out, part="1/1")
+    assert not (out / "failures.csv").exists()
+
+
+def test_a_file_of_another_meaning_is_not_replaced_by_the_table(model, album, tmp_path):
+    places.write(str(tmp_path / "out" / "failures.csv"), b"mine")
+    with pytest.raises(ValueError, match=r"failures\.csv is no table of failures: move it"):
+        upscale([album], model=model, output=tmp_path / "out", part="1/1")
+
+
+def test_networks_are_chosen_image_by_image(model, album, tmp_path, monkeypatch, capsys):
+    network, variables = weights.load(model)
+    other = str(tmp_path / "other.safetensors")
+    weights.save(other, network, jax.tree.map(lambda leaf: -leaf, variables))
+    card = pretrained.choose()
+
+    def choose(scale, kind):
+        return card._replace(name=other if kind == "photo" else model)
+
+    monkeypatch.setattr(pretrained, "choose", choose)
+    upscale([album], output=tmp_path / "one")
+    upscale([album], output=tmp_path / "out", part="1/1")
+    assert_same(pixels(tmp_path / "out"), pixels(tmp_path / "one"))
+    assert f"images in JPEG: {other}, others: {model}" in capsys.readouterr().out
+
+
+def test_options_reach_the_workers(model, album, tmp_path):
+    options = {"scale": 2.5, "suffix": "_x", "file_format": "webp", "dtype": "bfloat16"}
+    options |= {"tile": "4", "overlap": "1", "ensemble": True, "alpha": "network", "quality": 50}
+    for name in ("trip/a.tif", "trip/c.png"):
+        (album / name).unlink()
+    upscale([album], model=model, output=tmp_path / "one", **options)
+    upscale([album], model=model, output=tmp_path / "out", part="1/1", **options)
+    for name in ("a_x.webp", "b_x.webp"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_bicubic_interpolation_in_parts(album, tmp_path):
+    for output, part in (("one", None), ("out", "1/1")):
+        upscale([album], model="bicubic", scale=1.5, output=tmp_path / output, part=part)
+    assert_same(pixels(tmp_path / "out"), pixels(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": None}, "give --output, a folder or an address"),
+        ({"output": Path("a.png")}, "give --output, a folder or an address"),
+        ({"comparison": Path("c.png")}, "--comparison does not go with --part"),
+        ({"dry_run": True}, "--dry-run does not go with --part"),
+        ({"ray": "local"}, "give --ray or --part"),
+        ({"part": None, "workers": 2}, "--workers is of --ray"),
+        ({"part": None, "ray": "album"}, "--ray is 'album', expected HOST:PORT, auto or nothing"),
+        ({"part": None, "ray": "local", "shard_image": True}, "--shard-image does not go with"),
+    ],
+)
+def test_refused_before_any_work(model, album, tmp_path, options, message):
+    arguments = {"model": model, "output": tmp_path / "out", "part": "1/2", **options}
+    with pytest.raises(ValueError, match=message):
+        upscale([album], **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_of_an_array_is_told_that_it_does_all(model, album, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    for name, value in {"MIN": 0, "MAX": 1, "COUNT": 2}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    upscale([album], model=model, output=tmp_path / "all")
+    assert set(pixels(tmp_path / "all")) == TARGETS
+    assert "task 1 of a SLURM array does all images" in capsys.readouterr().err
+    upscale([album], model=model, output=tmp_path / "own", part="auto")
+    assert "part 2/2" in capsys.readouterr().out
+    assert set(pixels(tmp_path / "own")) < TARGETS
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def test_from_address_to_address(model, album, expected, tmp_path, capsys):
+    """Without --part or --ray too; the same again has nothing to do."""
+    pytest.importorskip("fsspec", reason="addresses need fsspec, of the extra scale")
+    root = f"memory://{uuid.uuid4().hex}"
+    for name in SHAPES:
+        places.write(f"{root}/in/{name}", (album / name).read_bytes())
+    places.write(f"{root}/in/notes.txt", b"x")
+    for said in ("4 of 4 images written", "going on: 4 images are done"):
+        upscale([Path(f"{root}/in")], model=model, output=Path(f"{root}/out"))
+        printed = capsys.readouterr().out
+        assert said in printed
+        assert f"left out of {root}/in: no image by its suffix: notes.txt" in printed
+    for name in TARGETS:
+        places.write(str(tmp_path / "out" / name), places.read(f"{root}/out/{name}"))
+    assert_same(pixels(tmp_path / "out"), expected)
+    places.write(f"{root}/in/a.png", (album / "b.JPG").read_bytes())
+    upscale([Path(f"{root}/in/*.png")], model=model, output=Path(f"{root}/out"))
+    assert places.read(f"{root}/out/a.png") == places.read(f"{root}/out/b.png")
+
+
+def test_an_address_that_cannot_be_reached(model, album, tmp_path):
+    with pytest.raises(ValueError, match=r"^nosuch://bucket: "):
+        upscale([album], model=model, output=Path("nosuch://bucket"))
+    with pytest.raises(typer.Exit):
+        upscale([Path("memory://none")], model=model, output=tmp_path / "out")
+    assert "memory://none holds no image" in (tmp_path / "out" / "failures.csv").read_text()
+
+
+# ------------------------------------------------------------------ workers that end
+
+
+def worker(model: str, output: Path) -> upscaling.Upscaling:
+    records = Records(str(output), {"model": model})
+    from sr_jax.inference.settings import Settings
+
+    job = upscaling.Job(records, "tiny", "tiny", 2, Settings(), {})
+    return upscaling.Upscaling(job, {"tiny": weights.load(model)})
+
+
+def test_a_block_of_a_worker_that_ended_is_done_without_what_it_did(model, album, tmp_path):
+    names = ("a.png", "trip/c.png", "trip/a.tif")
+    items = [Item(str(album / name), f"{Path(name).stem}-{n}.png") for n, name in enumerate(names)]
+    block = Block("block", items)
+    records = worker(model, tmp_path / "out")._job.records
+    records.begin(block)  # by the worker that ended, having written one
+    whole = tmp_path / "out" / "a-0.png"
+    write_image(whole, np.zeros((10, 12, 3), np.uint8))
+    outcome = worker(model, tmp_path / "out")(block)
+    assert (outcome.written, outcome.failures, outcome.tries) == (3, [], 2)
+    assert not read_image(whole).any()
+    found = [item._replace(before=places.stamp(f"{tmp_path}/out/{item.target}")) for item in items]
+    assert records.sort(found).finished == found
+
+
+def test_an_image_at_which_workers_end_is_left_out(model, album, tmp_path):
+    """The second worker takes the images one by one, and notes which one it is at."""
+    items = [Item(str(album / name), f"{name}.png") for name in ("a.png", "trip/c.png")]
+    block = Block("block", items)
+    records = worker(model, tmp_path / "out")._job.records
+    records.begin(block)  # a first worker, which ends
+    records.note(block, records.begin(block), at="a.png.png")  # a second one, which ends too
+    outcome = worker(model, tmp_path / "out")(block)
+    ((image, reason),) = outcome.failures
+    assert image == str(album / "a.png")
+    assert "a worker ended while it was upscaled" in reason
+    assert (outcome.written, outcome.tries) == (1, 3)
+    assert worker(model, tmp_path / "out")(Block("another", items)).written == 2
+
+
+# ------------------------------------------------------------------ Ray
+
+# A network whose worker ends: where it is first given an image 9 pixels wide, and at every one 11
+# pixels wide.
+DEADLY = """
+import os, pathlib, signal
+import flax.linen as nn
+from sr_jax.models.layers import Conv
+from sr_jax.models.network import Network
+from sr_jax.ops.shuffle import pixel_shuffle
+
+class Deadly(Network):
+    scale: int = 2
+    n_colors: int = 3
+
+    @nn.compact
+    def __call__(self, images, *, scale=None, train=False):
+        ended = pathlib.Path(__file__).with_name("ended")
+        if images.shape[2] == 11 or (images.shape[2] == 9 and not ended.exists()):
+            ended.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return pixel_shuffle(Conv(12, name="conv")(images), 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "ray", "inputs"),
+    [
+        ("in --ray", "local", ["in"]),
+        ("--ray in", "local", ["in"]),
+        ("--ray --workers 2 in", "local", ["in"]),
+        ("--ray auto in", "auto", ["in"]),
+        ("--ray head-0.ray:6379 in", "head-0.ray:6379", ["in"]),
+        ("--ray=10.0.0.1:6379 in", "10.0.0.1:6379", ["in"]),
+        ("--ray ray://head:10001 in", "ray://head:10001", ["in"]),
+        ("in -- --ray", None, ["in", "--ray"]),
+    ],
+)
+def test_ray_may_stand_without_an_address(words, ray, inputs):
+    command = typer.main.get_command(app).commands["upscale"]
+    given = command.make_context("upscale", words.split()).params
+    assert given["ray"] == ray
+    assert [str(path) for path in given["inputs"]] == inputs
+
+
+@pytest.mark.slow
+def test_workers_of_ray_that_end_cost_nothing_but_the_image_that_ends_them(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray, of the extra scale")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    monkeypatch.syspath_prepend(tmp_path)
+    from deadly import Deadly
+
+    model = tmp_path / "deadly.safetensors"
+    weights.save(model, Deadly(), random_variables(Deadly(), 0.2))
+    rng = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(12)]
+    for name, width in zip(names, [8, 8, 9, 8, 11, 8, 8, 8, 11, 9, 8, 8], strict=True):
+        write_image(tmp_path / "in" / name, rng.integers(0, 256, (8, width, 3), np.uint8))
+    (tmp_path / "in" / "bad.png").write_bytes(b"no image")
+
+    command = [sys.executable, "-m", "sr_jax", "upscale", "in", "--output", "out", "--ray"]
+    command += ["--workers", "2", "--model", model, "--allow", "deadly:Deadly"]
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert "Ray: 2 workers on 1 machine" in ran.stdout
+    assert "a worker ended, and another one went on with its images" in ran.stderr
+    reasons = dict(failures(tmp_path / "out" / "failures.csv")[1:])
+    assert {Path(image).name for image in reasons} == {"4.png", "8.png", "bad.png"}
+    assert "a worker ended while it was upscaled" in reasons[str(tmp_path / "in" / "4.png")]
+
+    for name in ("4.png", "8.png", "bad.png"):
+        (tmp_path / "in" / name).unlink()
+    assert (tmp_path / "ended").exists()
+    options = {"model": str(model), "allow": ["deadly:Deadly"]}
+    upscale([tmp_path / "in"], output=tmp_path / "one", **options)
+    actual, expected = pixels(tmp_path / "out"), pixels(tmp_path / "one")
+    assert actual.keys() == expected.keys()
+    for name, image in expected.items():
+        np.testing.assert_array_equal(actual[name], image)
