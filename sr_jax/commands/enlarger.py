@@ -1,7 +1,6 @@
 """What images and frames go through, and what of it is told."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,12 +50,6 @@ def open_enlarger(
     if note:
         print(note)
     return Enlarger((model, variables), identity, network_factor(model, scale), settings)
-
-
-def scaled_size(shape: Sequence[int], scale: float) -> tuple[int, int]:
-    """Height and width of the result, rounded half up, one pixel at least."""
-    height, width = (max(1, math.floor(scale * side + 0.5)) for side in shape[:2])
-    return height, width
 
 
 def describe_cost(

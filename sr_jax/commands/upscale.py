@@ -19,7 +19,6 @@ from sr_jax.commands.enlarger import (
     describe_cost,
     failure_of,
     open_enlarger,
-    scaled_size,
 )
 from sr_jax.commands.files import find_images, is_file_name, leave_out_results, name_outputs
 from sr_jax.commands.journal import Journal, journal_path, stamp
@@ -245,7 +244,7 @@ def upscale(
     from sr_jax.imaging.files import read_picture, write_image
     from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan, share_programs
-    from sr_jax.inference.upscaler import resize_image, upscale_image
+    from sr_jax.inference.upscaler import resize_image, scaled_size, upscale_image
 
     keep_compilations()
     networks: dict[str, Enlarger] = {}

@@ -15,7 +15,6 @@ from sr_jax.commands.enlarger import (
     describe_cost,
     failure_of,
     open_enlarger,
-    scaled_size,
 )
 from sr_jax.commands.files import is_file_name
 from sr_jax.commands.journal import stamp
@@ -75,6 +74,7 @@ def upscale_video(
     from sr_jax.imaging.video import VideoFile
     from sr_jax.inference.cost import measure_rate
     from sr_jax.inference.layout import plan
+    from sr_jax.inference.upscaler import scaled_size
 
     if "libx264" not in av.codecs_available:
         raise ValueError("this PyAV was built without x264: give it that, or `pip install av`")
