@@ -142,7 +142,7 @@ def evaluate(
         many.refuse({"--comparison": comparison})  # --join draws it
     if join:
         many.refuse({"--join": is_part or ray})
-    many.spare_devices()
+    cluster = many.connect()
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
@@ -249,7 +249,7 @@ def evaluate(
     options: dict[str, Any] = {"round_luma": round_luma, "done": scores, "console": console}
     scored: Iterator[list[tuple[Key, ImagePair, Score | str]]] = iter(())
     if shared and not join:
-        scored = score_many(many, own, scales, contenders, extras, allow=allow or (), **options)
+        scored = score_many(cluster, own, scales, contenders, extras, allow=allow or (), **options)
     elif not join:
         scored = _measured(score_with_progress(own, scales, contenders, **options), measure)
     for results in scored:
