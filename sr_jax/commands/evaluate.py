@@ -156,7 +156,7 @@ def evaluate(
         raise ValueError("--page is made by one process: leave out --part, --ray and --join")
     if join:
         many.refuse({"--join": is_part or ray})
-    many.spare_devices()
+    cluster = many.connect()
     settings = Settings(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
@@ -273,7 +273,7 @@ def evaluate(
     options: dict[str, Any] = {"round_luma": round_luma, "done": scores, "console": console}
     scored: Iterator[list[tuple[Key, ImagePair, Score | str]]] = iter(())
     if shared and not join:
-        scored = score_many(many, own, scales, contenders, extras, allow=allow or (), **options)
+        scored = score_many(cluster, own, scales, contenders, extras, allow=allow or (), **options)
     elif not join:
         scored = _measured(score_with_progress(own, scales, contenders, **options), measure)
     for results in scored:

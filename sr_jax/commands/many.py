@@ -1,6 +1,5 @@
 """The options of commands whose work several processes or machines share."""
 
-import contextlib
 import csv
 import io
 import os
@@ -105,24 +104,21 @@ class Many:
 
         return parse_part(self.part, os.environ) if self.part else WHOLE
 
-    @contextlib.contextmanager
-    def connect(self) -> "Iterator[Cluster | None]":
-        """The cluster of --ray, without which there is None, for as long as it is needed."""
+    def connect(self) -> "Cluster | None":
+        """The cluster of --ray, without which there is None.
+
+        It comes before anything asks for devices: those of this machine are for the workers.
+        """
         if not self.ray:
-            yield None
-            return
+            return None
         from sr_jax.scale import on_ray
 
-        with on_ray.connect(self.ray, self.workers) as cluster:
-            print(cluster.describe())
-            yield cluster
+        cluster = on_ray.connect(self.ray, self.workers)
+        print(cluster.describe())
+        import jax
 
-    def spare_devices(self) -> None:
-        """Leaves the GPUs of this machine to the workers of --ray, if JAX has not begun here."""
-        if self.ray:
-            import jax
-
-            jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_platforms", "cpu")
+        return cluster
 
     def refuse(self, options: Mapping[str, object]) -> None:
         """Raises ValueError if an option was given that such work does not have."""
@@ -139,8 +135,6 @@ def give_out(
     networks: "Mapping[str, Loaded | None]",
     blocks: Sequence[Any],
     allow: Collection[str],
-    *,
-    retries: int = -1,
 ) -> Iterator[Any]:
     """What becomes of blocks of images, as they are done; in plain values those of a cluster.
 
@@ -151,7 +145,6 @@ def give_out(
         networks: theirs.
         blocks: the work.
         allow: import paths of networks outside this package that may be imported.
-        retries: see `on_ray.run`.
     """
     if cluster is None:
         keep_compilations()
@@ -161,7 +154,7 @@ def give_out(
 
     packed = packing.pack(networks)
     arguments = (kind, job, packed, allow, keep_compilations, cluster.memory_share)
-    yield from on_ray.run(cluster, packing.start, arguments, blocks, retries=retries)
+    yield from on_ray.run(cluster, packing.start, arguments, blocks)
 
 
 class Table:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import random
 import time
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from sr_jax.inference.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sr_jax.scale.on_ray import Cluster
     from sr_jax.scale.packing import Loaded
     from sr_jax.scale.parts import Part
     from sr_jax.scale.records import Item, Records
@@ -60,8 +60,7 @@ def upscale_many(
     from sr_jax.scale.records import Records
     from sr_jax.scale.upscaling import Job
 
-    part = many.read_part()
-    many.spare_devices()
+    part, cluster = many.read_part(), many.connect()
     items, failures = find_items(inputs, output, suffix, kind, part)
     networks, identities, scale = _open(model, scale, step, allow)
     asked = {"model": identities, "scale": scale, "alpha": alpha, "quality": quality}
@@ -75,7 +74,7 @@ def upscale_many(
     for _, line in failures:
         report_failure(console, line)
     if items:
-        failures += _work(job, networks, items, many, allow, console)
+        failures += _work(job, networks, items, cluster, allow, console)
     table.write(failures)
     if failures:
         print(f"failed: {len(failures)}, see {table.place}")
@@ -198,23 +197,19 @@ def _work(
     job: "Job",
     networks: "Mapping[str, Loaded | None]",
     items: "Sequence[Item]",
-    many: Many,
+    cluster: "Cluster | None",
     allow: Collection[str],
     console: "Console",
 ) -> list[tuple[str, str]]:
     """Upscales images block by block; returns [image, reason] of those that failed."""
     from sr_jax.scale.blocks import split
-    from sr_jax.scale.records import Block
     from sr_jax.scale.upscaling import Outcome, Upscaling
 
     failures: list[tuple[str, str]] = []
-    written, begin, run = 0, time.perf_counter(), uuid.uuid4().hex[:12]
-    with many.connect() as cluster, image_progress(console) as progress:
+    written, begin = 0, time.perf_counter()
+    blocks = split(items, cluster.workers if cluster else 1)
+    with image_progress(console) as progress:
         task = progress.add_task("upscaling", total=len(items))
-        blocks = [
-            Block(f"{run}-{number}", block)
-            for number, block in enumerate(split(items, cluster.workers if cluster else 1))
-        ]
         given = give_out(cluster, Upscaling, job, networks, blocks, allow)
         for number, outcome in enumerate(Outcome(*told) for told in given):
             if cluster and number == 0:

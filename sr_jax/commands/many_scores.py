@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr_jax.commands.console import image_progress
 from sr_jax.commands.journal import Journal
-from sr_jax.commands.many import Many, give_out
+from sr_jax.commands.many import give_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from sr_jax.data.sources import ImagePair
     from sr_jax.evaluation.scoring import Contender, Datasets, Key, Score
     from sr_jax.imaging.listing import Listing
+    from sr_jax.scale.on_ray import Cluster
     from sr_jax.scale.parts import Part
-
-# A worker that ends so often at one block ends the command.
-_RETRIES = 3
 
 
 def list_address(folder: Path) -> "tuple[Listing | None, dict[Path, str]]":
@@ -55,7 +53,7 @@ def find_parts(output: Path, request: Mapping[str, Any]) -> list[Journal]:
 
 
 def score_many(
-    many: Many,
+    cluster: "Cluster | None",
     datasets: "Datasets",
     scales: Sequence[int],
     contenders: "Sequence[Contender]",
@@ -99,10 +97,10 @@ def score_many(
         return
     job = Job(methods, round_luma, dict(extras))
     total = sum(len(image.asked) for image in images)
-    with many.connect() as cluster, image_progress(console) as progress:
+    blocks = split(images, cluster.workers if cluster else 1)
+    with image_progress(console) as progress:
         task = progress.add_task("scoring", total=total + len(done), completed=len(done))
-        blocks = split(images, cluster.workers if cluster else 1)
-        given = give_out(cluster, Scoring, job, networks, blocks, allow, retries=_RETRIES)
+        given = give_out(cluster, Scoring, job, networks, blocks, allow)
         for outcome in (Outcome(*told) for told in given):
             found = [Score(*score) for score in outcome.scores]
             results: list[tuple[Key, Score | str]] = [(Key(*score[:4]), score) for score in found]

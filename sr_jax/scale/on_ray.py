@@ -1,6 +1,5 @@
 """Blocks of work given to the workers of a Ray cluster, by Ray Data."""
 
-import contextlib
 import json
 import logging
 import os
@@ -8,14 +7,16 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from sr_jax.scale.blocks import Watch
+
 LOCAL = "local"
 # Cores that a worker without a GPU has where their number was not given: one computes and encodes
 # while the other reads.
 _CORES = 2
 _PATIENCE = 20  # seconds until a cluster must have answered
 
-# Of a Ray that is started here: nothing is sent to its makers, and its own log, which has a line
-# for every worker, stays in its files.
+# Of a Ray that is started here: nothing is sent to its makers, and of its own log nothing that does
+# not end it.
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -54,9 +55,10 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' if number != 1 else ''}"
 
 
-@contextlib.contextmanager
-def connect(address: str, workers: int | None) -> Iterator[Cluster]:
-    """Joins a Ray cluster, or starts one on this machine, for as long as it is needed.
+def connect(address: str, workers: int | None) -> Cluster:
+    """Joins a Ray cluster, or starts one on this machine, until this process ends.
+
+    It comes before JAX begins here: Ray starts processes by fork, for which JAX warns.
 
     Args:
         address: of a cluster, 'auto' for the one that this machine belongs to, or `LOCAL`.
@@ -70,28 +72,22 @@ def connect(address: str, workers: int | None) -> Iterator[Cluster]:
     import ray
 
     _check_answers(address)
-
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         options["include_dashboard"] = False
         options["num_cpus"] = max(os.cpu_count() or 1, workers or 1)
     try:
-        ray.init(address, **options)
+        ray.init(address, ignore_reinit_error=True, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())
         raise ValueError(f"--ray {address}: no such cluster ({words[:200]})") from error
-    try:
-        there = ray.cluster_resources()
-        gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 1))
-        nodes = sum(node["Alive"] for node in ray.nodes())
-        count = workers or gpus or max(1, cores // _CORES)
-        if gpus and count > gpus:
-            raise ValueError(
-                f"--workers is {count}, and there are {gpus} GPUs: one for each worker"
-            )
-        yield Cluster(count, gpus > 0, max(1, cores // count), nodes)
-    finally:
-        ray.shutdown()
+    there = ray.cluster_resources()
+    gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    count = workers or gpus or max(1, cores // _CORES)
+    if gpus and count > gpus:
+        raise ValueError(f"--workers is {count}, but each takes a GPU, and there are {gpus}")
+    return Cluster(count, gpus > 0, max(1, cores // count), nodes)
 
 
 def _check_answers(address: str) -> None:
@@ -110,8 +106,6 @@ def run(
     make: Callable[..., Callable[[Any], Any]],
     arguments: Sequence[Any],
     blocks: Sequence[Any],
-    *,
-    retries: int = -1,
 ) -> Iterator[Any]:
     """Gives blocks to workers and yields what becomes of them, as they are done.
 
@@ -119,10 +113,9 @@ def run(
 
     Args:
         cluster: of `connect`.
-        make: makes a worker of the arguments, on its machine; an importable function.
+        make: makes a worker of a `Watch` and the arguments, on its machine; an importable function.
         arguments: are sent once to each machine.
         blocks: plain values, as the results are.
-        retries: how many workers may end at one block after the first; -1: any number.
 
     Raises:
         ValueError: a worker cannot be made, or raised something.
@@ -136,16 +129,17 @@ def run(
     if not blocks:
         return
     texts = [{"block": json.dumps(block)} for block in blocks]
-    shared = ray.put(tuple(arguments))  # held here: workers that are replaced need it again
+    # Both are held here, because workers that are replaced need them again.
+    shared = ray.put(tuple(arguments))
+    watch = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Watch).remote()
     data = ray.data.from_items(texts, override_num_blocks=len(texts))
     outcomes = data.map_batches(
         _Worker,
         batch_size=1,
         compute=ActorPoolStrategy(size=min(cluster.workers, len(texts))),
-        fn_constructor_args=(make, shared),
+        fn_constructor_args=(make, shared, watch),
         num_gpus=1 if cluster.gpus else None,
         num_cpus=None if cluster.gpus else cluster.cores,
-        max_task_retries=retries,
     )
     try:
         for row in outcomes.iter_rows():
@@ -156,13 +150,32 @@ def run(
         raise ValueError(f"a worker failed: {lines[-1].strip()}") from error
 
 
+class _FarWatch(Watch):
+    """The `Watch` of all workers, which is an actor of the cluster."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def begin(self, block: str) -> tuple[int, list[str]]:
+        import ray
+
+        return ray.get(self._actor.begin.remote(block))
+
+    def at(self, block: str, name: str) -> None:
+        import ray
+
+        ray.get(self._actor.at.remote(block, name))
+
+
 class _Worker:
     """What Ray Data calls with batches of one block."""
 
-    def __init__(self, make: Callable[..., Callable[[Any], Any]], arguments: Any) -> None:
+    def __init__(
+        self, make: Callable[..., Callable[[Any], Any]], arguments: Any, watch: Any
+    ) -> None:
         import ray
 
-        self._work = make(*ray.get(arguments))
+        self._work = make(_FarWatch(watch), *ray.get(arguments))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         return {"outcome": [json.dumps(self._work(json.loads(str(t)))) for t in batch["block"]]}

@@ -10,6 +10,7 @@ from sr_jax import weights
 from sr_jax.memory import SHARE
 from sr_jax.models import Variables
 from sr_jax.models.network import Network
+from sr_jax.scale.blocks import Watch
 
 Loaded = tuple[Network, Variables]
 
@@ -36,6 +37,7 @@ def unpack(packed: Mapping[str, bytes], allow: Collection[str] = ()) -> dict[str
 
 
 def start(
+    watch: Watch,
     kind: Any,
     job: Any,
     packed: Mapping[str, bytes],
@@ -46,6 +48,7 @@ def start(
     """Makes a worker where it is called.
 
     Args:
+        watch: of all workers.
         kind: the class, `upscaling.Upscaling` or `scoring.Scoring`.
         job: of the worker.
         packed: its networks, see `pack`.
@@ -58,5 +61,5 @@ def start(
     """
     os.environ[SHARE] = str(memory)
     prepare()
-    worker = kind(job, unpack(packed, allow))
+    worker = kind(job, unpack(packed, allow), watch)
     return lambda block: worker(kind.parse(block))

@@ -8,10 +8,11 @@ it is known which results are whole: those that are there and were not there bef
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sr_jax.scale import places
+from sr_jax.scale.blocks import Block
 
 
 class Item(NamedTuple):
@@ -33,32 +34,6 @@ class Item(NamedTuple):
     def origin(self) -> str:
         """What the result is made of, in a few letters."""
         return hashlib.sha256(f"{self.source}\n{self.stamp}".encode()).hexdigest()[:16]
-
-
-class Block(NamedTuple):
-    """Images that one worker upscales, one after the other.
-
-    Attributes:
-        name: no other block of the job ever has it.
-        items: the images.
-    """
-
-    name: str
-    items: list[Item]
-
-
-class Begun(NamedTuple):
-    """What is known of a block that a worker has been given.
-
-    Attributes:
-        done: the targets that are written.
-        ended: those at which a worker ended.
-        tries: how many workers have been given it, the present one included.
-    """
-
-    done: set[str]
-    ended: set[str]
-    tries: int = 1
 
 
 class Sorted(NamedTuple):
@@ -103,33 +78,27 @@ class Records:
                 found.todo.append(item)
         return found
 
-    def begin(self, block: Block) -> Begun:
-        """Notes that a worker begins with a block, and says what an earlier one has left."""
-        known = _parse(places.read_text(self._place(block.name)))
-        begun = Begun(set(), set())
-        if known:
+    def begin(self, block: Block[Item]) -> set[str]:
+        """Notes that a worker begins with a block; returns the targets that it finds written.
+
+        These are of a worker that has ended.
+        """
+        done: set[str] = set()
+        if self.has(block.name):
             targets = (places.join(self.output, item.target) for item in block.items)
-            stamps = places.ask_many(places.stamp, targets)
-            there = zip(block.items, stamps, strict=True)
+            there = zip(block.items, places.ask_many(places.stamp, targets), strict=True)
             done = {item.target for item, stamp in there if stamp not in ("", item.before)}
-            ended = {*known["ended"], *filter(None, [known["at"]])} - done
-            begun = Begun(done, ended, known["tries"] + 1)
-        self.note(block, begun)
-        return begun
+        self.note(block, done)
+        return done
 
     def has(self, block: str) -> bool:
         """Whether there is a file of the block of this name."""
         return bool(places.stamp(self._place(block)))
 
-    def note(self, block: Block, begun: Begun, at: str = "") -> None:
-        """Writes what is known of a block; `at` is the target that comes next, alone."""
-        content = {
-            "begun": {item.target: [item.origin, item.before] for item in block.items},
-            "done": sorted(begun.done),
-            "ended": sorted(begun.ended),
-            "tries": begun.tries,
-            "at": at,
-        }
+    def note(self, block: Block[Item], done: Collection[str]) -> None:
+        """Writes what is known of a block: what it is about, and the targets that are written."""
+        begun = {item.target: [item.origin, item.before] for item in block.items}
+        content = {"begun": begun, "done": sorted(done)}
         places.write(self._place(block.name), json.dumps(content).encode())
 
     def _read(self) -> dict[str, list[tuple[str, str, bool]]]:
@@ -153,5 +122,5 @@ def _parse(text: str) -> dict[str, Any]:
         known = json.loads(text)
     except ValueError:
         return {}
-    whole = isinstance(known, dict) and {"begun", "done", "ended", "tries", "at"} <= known.keys()
+    whole = isinstance(known, dict) and {"begun", "done"} <= known.keys()
     return known if whole else {}

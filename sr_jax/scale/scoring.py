@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from sr_jax.data.sources import ImagePair
 from sr_jax.data.sources.images import ImageFile
 from sr_jax.evaluation.extras import Extras
 from sr_jax.evaluation.scoring import Contender, Key, Score, score_all
 from sr_jax.inference.settings import Settings
 from sr_jax.scale import places
+from sr_jax.scale.blocks import ENDED, Block, Watch
 from sr_jax.scale.packing import Loaded
 
 
@@ -54,19 +53,23 @@ class Outcome(NamedTuple):
     Attributes:
         scores: as they were asked for.
         failures: what could not be scored, and why, in one line.
-        platform: what the worker computes on.
     """
 
     scores: list[Score]
     failures: list[tuple[Key, str]]
-    platform: str
 
 
 class Scoring:
     """A worker: scores blocks of images."""
 
-    def __init__(self, job: Job, networks: Mapping[str, Loaded | None]) -> None:
-        """Takes what it needs; the networks are by the names that the job gives them."""
+    def __init__(
+        self, job: Job, networks: Mapping[str, Loaded | None], watch: Watch | None = None
+    ) -> None:
+        """Takes what it needs; networks are by the names that the job gives them.
+
+        `watch` is that of all workers; None: there is no other one.
+        """
+        self._watch = watch or Watch()
         self._contenders = {
             method: Contender(method, networks[name] if name else None, settings)
             for method, (name, settings) in job.methods.items()
@@ -74,17 +77,23 @@ class Scoring:
         self._round_luma, self._extras = job.round_luma, Extras(**job.extras)
 
     @staticmethod
-    def parse(images: Sequence[Any]) -> list[Image]:
+    def parse(block: Sequence[Any]) -> Block[Image]:
         """A block of plain values."""
-        return [Image(*image) for image in images]
+        name, images = block
+        return Block(name, [Image(*image) for image in images])
 
-    def __call__(self, images: Sequence[Image]) -> Outcome:
-        """Scores images; what fails costs nothing else."""
-        outcome = Outcome([], [], jax.default_backend())
-        for image in images:
+    def __call__(self, block: Block[Image]) -> Outcome:
+        """Scores images; what fails costs nothing else. See `Watch` for what ends the worker."""
+        outcome = Outcome([], [])
+        tries, ended = self._watch.begin(block.name)
+        for image in block.items:
+            if tries > 1:
+                self._watch.at(block.name, image.hr)
             keys = [Key(image.dataset, scale, method, image.name) for scale, method in image.asked]
             with contextlib.ExitStack() as stack:
                 try:
+                    if image.hr in ended:
+                        raise ValueError(ENDED)
                     pair = _open(image, stack)
                 except (ValueError, OSError) as error:
                     outcome.failures.extend((key, str(error)) for key in keys)
@@ -94,6 +103,7 @@ class Scoring:
                         outcome.scores.append(self._score(key, pair))
                     except (ValueError, OSError) as error:
                         outcome.failures.append((key, _with_places(str(error), image, pair)))
+        self._watch.at(block.name, "")
         return outcome
 
     def _score(self, key: Key, pair: ImagePair) -> Score:

@@ -19,8 +19,9 @@ from sr_jax.inference.layout import share_programs
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.upscaler import network_factor, resize_image, scaled_size, upscale_image
 from sr_jax.scale import places
+from sr_jax.scale.blocks import ENDED, Block, Watch
 from sr_jax.scale.packing import Loaded
-from sr_jax.scale.records import Block, Item, Records
+from sr_jax.scale.records import Item, Records
 
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
@@ -79,51 +80,54 @@ class Outcome(NamedTuple):
 class Upscaling:
     """A worker: upscales blocks of images. It holds the networks, and compiles each once a size."""
 
-    def __init__(self, job: Job, networks: Mapping[str, Loaded | None]) -> None:
+    def __init__(
+        self, job: Job, networks: Mapping[str, Loaded | None], watch: Watch | None = None
+    ) -> None:
         """Takes what it needs.
 
         Args:
             job: what is made of images.
             networks: by the names that the job gives them; None is bicubic interpolation.
+            watch: of all workers; None: there is no other one.
         """
-        self._job, self._networks = job, networks
+        self._job, self._networks, self._watch = job, networks, watch or Watch()
         self._settings: dict[str, Settings] = {}
         self._pool = ThreadPoolExecutor(2 * _AHEAD)
 
     @staticmethod
-    def parse(block: Sequence[Any]) -> Block:
+    def parse(block: Sequence[Any]) -> Block[Item]:
         """A block of plain values."""
         name, items = block
         return Block(name, [Item(*item) for item in items])
 
-    def __call__(self, block: Block) -> Outcome:
+    def __call__(self, block: Block[Item]) -> Outcome:
         """Upscales the images of a block that are not done.
 
-        One that cannot be read, enlarged or written costs no other one. Where a worker has ended
-        within this block, its images are taken one by one, and one at which the next
-        worker ends is left out.
+        One that cannot be read, enlarged or written costs no other one; see `Watch` for one that
+        ends the worker.
 
         Raises:
             ValueError, OSError: what is done cannot be noted.
         """
-        records = self._job.records
-        begun = records.begin(block)
-        left = [item for item in block.items if item.target not in begun.done]
-        todo = [item for item in left if item.target not in begun.ended]
-        failures = [(item.source, _ENDED) for item in left if item.target in begun.ended]
+        records, watch = self._job.records, self._watch
+        tries, ended = watch.begin(block.name)
+        done = records.begin(block)
+        left = [item for item in block.items if item.target not in done]
+        todo = [item for item in left if item.target not in ended]
+        failures = [(item.source, ENDED) for item in left if item.target in ended]
         notes: list[str] = []
-        one_by_one = begun.tries > 1
-        for items in [[item] for item in todo] if one_by_one else [todo]:
-            if one_by_one:
-                records.note(block, begun, items[0].target)
-            for item, failure in self._upscale(items, notes, 0 if one_by_one else _AHEAD):
+        for items in [todo] if tries == 1 else [[item] for item in todo]:
+            if tries > 1:
+                watch.at(block.name, items[0].target)
+            for item, failure in self._upscale(items, notes, _AHEAD if tries == 1 else 0):
                 if failure:
                     failures.append((item.source, failure))
                 else:
-                    begun.done.add(item.target)
-        records.note(block, begun)
+                    done.add(item.target)
+        watch.at(block.name, "")
+        records.note(block, done)
         platform = jax.default_backend()
-        return Outcome(block.name, len(begun.done), failures, notes, begun.tries, platform)
+        return Outcome(block.name, len(done), failures, notes, tries, platform)
 
     def _upscale(
         self, items: Sequence[Item], notes: list[str], ahead: int
@@ -169,7 +173,6 @@ class Upscaling:
         places.write(place, content)
 
 
-_ENDED = "a worker ended while it was upscaled; the same command tries it again"
 _FAILURES = (ValueError, OSError, MemoryError, RuntimeError)
 
 

@@ -16,8 +16,10 @@ from helpers import random_variables
 from sr_jax import weights
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.imaging.files import read_image, write_image
+from sr_jax.inference.settings import Settings
 from sr_jax.models import create_model
-from sr_jax.scale import places
+from sr_jax.scale import places, scoring
+from sr_jax.scale.blocks import Block, Watch
 
 FILES = ("scores.json", "scores.images.json", "scores.csv", "scores.means.csv")
 
@@ -148,6 +150,25 @@ def test_refused_before_any_work(model, photos, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         evaluate([photos], model=[model], output=tmp_path / "scores.json", **options)
     assert not list(tmp_path.glob("scores*"))
+
+
+def test_an_image_at_which_workers_end_is_left_out(model, photos):
+    def image(name: str) -> scoring.Image:
+        return scoring.Image("photos", name, str(photos / "HR" / f"{name}.png"), [], asked)
+
+    asked, watch = [(2, "bicubic"), (2, "tiny")], Watch()
+    job = scoring.Job({"bicubic": (None, Settings()), "tiny": ("tiny", Settings())}, False, {})
+    for _ in range(2):
+        watch.begin("block")
+    watch.at("block", image("a").hr)  # the second worker ends there
+    worker = scoring.Scoring(job, {"tiny": weights.load(model)}, watch)
+    outcome = worker(Block("block", [image("a"), image("b")]))
+    assert [score.image for score in outcome.scores] == ["b", "b"]
+    assert [(key.image, key.method) for key, _ in outcome.failures] == [
+        ("a", "bicubic"),
+        ("a", "tiny"),
+    ]
+    assert all("a worker ended" in reason for _, reason in outcome.failures)
 
 
 @pytest.mark.slow

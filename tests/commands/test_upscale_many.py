@@ -17,9 +17,11 @@ from sr_jax import pretrained, weights
 from sr_jax.__main__ import app
 from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, write_image
+from sr_jax.inference.settings import Settings
 from sr_jax.models import create_model
 from sr_jax.scale import blocks, places, upscaling
-from sr_jax.scale.records import Block, Item, Records
+from sr_jax.scale.blocks import Block, Watch
+from sr_jax.scale.records import Item, Records
 
 SHAPES = {"a.png": (5, 6, 3), "b.JPG": (7, 6, 3), "trip/a.tif": (5, 6), "trip/c.png": (6, 5, 4)}
 TARGETS = {"a.png", "b.png", "trip/a.png", "trip/c.png"}
@@ -122,7 +124,7 @@ def test_names_are_given_to_the_images_of_all_parts(model, tmp_path, capsys):
 def test_an_interrupted_part_goes_on_where_it_was(model, album, expected, tmp_path, monkeypatch):
     """Within a block of images, of which the first two are written."""
     out, write, done = tmp_path / "out", places.write, []
-    monkeypatch.setattr(blocks, "split", lambda images, workers: [list(images)])
+    monkeypatch.setattr(blocks, "split", lambda images, _: [Block(uuid.uuid4().hex, list(images))])
 
     def write_two(place, content):
         if len(done) == 2 and place.endswith(".png"):
@@ -263,42 +265,41 @@ def test_an_address_that_cannot_be_reached(model, album, tmp_path):
 # ------------------------------------------------------------------ workers that end
 
 
-def worker(model: str, output: Path) -> upscaling.Upscaling:
-    records = Records(str(output), {"model": model})
-    from sr_jax.inference.settings import Settings
+def worker(model: str, output: Path, watch: Watch | None = None) -> upscaling.Upscaling:
+    job = upscaling.Job(records(output), "tiny", "tiny", 2, Settings(), {})
+    return upscaling.Upscaling(job, {"tiny": weights.load(model)}, watch)
 
-    job = upscaling.Job(records, "tiny", "tiny", 2, Settings(), {})
-    return upscaling.Upscaling(job, {"tiny": weights.load(model)})
+
+def records(output: Path) -> Records:
+    return Records(str(output), {})
 
 
 def test_a_block_of_a_worker_that_ended_is_done_without_what_it_did(model, album, tmp_path):
-    names = ("a.png", "trip/c.png", "trip/a.tif")
+    names, out = ("a.png", "trip/c.png", "trip/a.tif"), tmp_path / "out"
     items = [Item(str(album / name), f"{Path(name).stem}-{n}.png") for n, name in enumerate(names)]
     block = Block("block", items)
-    records = worker(model, tmp_path / "out")._job.records
-    records.begin(block)  # by the worker that ended, having written one
-    whole = tmp_path / "out" / "a-0.png"
-    write_image(whole, np.zeros((10, 12, 3), np.uint8))
-    outcome = worker(model, tmp_path / "out")(block)
-    assert (outcome.written, outcome.failures, outcome.tries) == (3, [], 2)
-    assert not read_image(whole).any()
-    found = [item._replace(before=places.stamp(f"{tmp_path}/out/{item.target}")) for item in items]
-    assert records.sort(found).finished == found
+    records(out).begin(block)  # by the worker that ended, having written one
+    write_image(out / "a-0.png", np.zeros((10, 12, 3), np.uint8))
+    outcome = worker(model, out)(block)
+    assert (outcome.written, outcome.failures) == (3, [])
+    assert not read_image(out / "a-0.png").any()
+    found = [item._replace(before=places.stamp(f"{out}/{item.target}")) for item in items]
+    assert records(out).sort(found).finished == found
 
 
 def test_an_image_at_which_workers_end_is_left_out(model, album, tmp_path):
-    """The second worker takes the images one by one, and notes which one it is at."""
+    """The second worker takes the images one by one, and says which one it is at."""
     items = [Item(str(album / name), f"{name}.png") for name in ("a.png", "trip/c.png")]
-    block = Block("block", items)
-    records = worker(model, tmp_path / "out")._job.records
-    records.begin(block)  # a first worker, which ends
-    records.note(block, records.begin(block), at="a.png.png")  # a second one, which ends too
-    outcome = worker(model, tmp_path / "out")(block)
+    block, watch = Block("block", items), Watch()
+    assert watch.begin("block") == (1, [])  # a first worker, which ends
+    assert watch.begin("block") == (2, [])  # a second one, which ends too
+    watch.at("block", "a.png.png")
+    outcome = worker(model, tmp_path / "out", watch)(block)
     ((image, reason),) = outcome.failures
     assert image == str(album / "a.png")
-    assert "a worker ended while it was upscaled" in reason
+    assert "a worker ended while it was done; the same command tries it again" in reason
     assert (outcome.written, outcome.tries) == (1, 3)
-    assert worker(model, tmp_path / "out")(Block("another", items)).written == 2
+    assert worker(model, tmp_path / "out", watch)(Block("another", items)).written == 2
 
 
 # ------------------------------------------------------------------ Ray
@@ -372,7 +373,7 @@ def test_workers_of_ray_that_end_cost_nothing_but_the_image_that_ends_them(tmp_p
     assert "a worker ended, and another one went on with its images" in ran.stderr
     reasons = dict(failures(tmp_path / "out" / "failures.csv")[1:])
     assert {Path(image).name for image in reasons} == {"4.png", "8.png", "bad.png"}
-    assert "a worker ended while it was upscaled" in reasons[str(tmp_path / "in" / "4.png")]
+    assert "a worker ended while it was done" in reasons[str(tmp_path / "in" / "4.png")]
 
     for name in ("4.png", "8.png", "bad.png"):
         (tmp_path / "in" / name).unlink()
