@@ -33,6 +33,7 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
+_LOCAL = ("file", "local")
 # Where a file that is put is there whole or not at all.
 _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "memory")
 # What tells versions of a file apart, by the names that fsspec's file systems have for it.
@@ -45,7 +46,7 @@ _QUESTIONS = 32  # at once, to storage that takes its time to answer each
 def is_address(place: str | os.PathLike[str]) -> bool:
     """Whether this is an address, and not a path of this machine."""
     match = _ADDRESS.match(os.fspath(place))
-    return match is not None and match[1].lower() != "file"
+    return match is not None and match[1].lower() not in _LOCAL
 
 
 def locate(place: str | os.PathLike[str]) -> str:
@@ -57,7 +58,7 @@ def locate(place: str | os.PathLike[str]) -> str:
     match = _ADDRESS.match(os.fspath(place))
     if not match:
         return os.path.abspath(place)
-    return f"/{match[2]}" if match[1].lower() == "file" else f"{match[1].lower()}://{match[2]}"
+    return f"/{match[2]}" if match[1].lower() in _LOCAL else f"{match[1].lower()}://{match[2]}"
 
 
 def join(folder: str, name: str) -> str:

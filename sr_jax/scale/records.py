@@ -8,6 +8,7 @@ it is known which results are whole: those that are there and were not there bef
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Item(NamedTuple):
     @property
     def origin(self) -> str:
         """What the result is made of, in a few letters."""
-        return hashlib.sha256(f"{self.source}\n{self.stamp}".encode()).hexdigest()[:16]
+        return hashlib.sha256(os.fsencode(f"{self.source}\n{self.stamp}")).hexdigest()[:16]
 
 
 class Sorted(NamedTuple):

@@ -1,6 +1,7 @@
 """`sr-jax upscale` in parts, at addresses and by Ray: every image once, as by one process."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -158,6 +159,20 @@ def test_one_bad_image_costs_no_other_and_stands_in_the_table(model, album, expe
     (album / "b.png").unlink()
     upscale([album], model=model, output=out, part="1/1")
     assert not (out / "failures.csv").exists()
+
+
+def test_names_that_are_no_text(model, tmp_path):
+    """As file systems allow them."""
+    for name, content in (("caf\udce9.png", None), ("n\udce9e\n,.png", b"no image")):
+        write_image(tmp_path / "in" / name, np.zeros((5, 6, 3), np.uint8))
+        if content:
+            (tmp_path / "in" / name).write_bytes(content)
+    with pytest.raises(typer.Exit):
+        upscale([tmp_path / "in"], model=model, output=tmp_path / "out", part="1/1")
+    assert (tmp_path / "out" / "caf\udce9.png").exists()
+    table = (tmp_path / "out" / "failures.csv").read_bytes().decode(errors="surrogateescape")
+    _, (image, _) = csv.reader(io.StringIO(table, newline=""))
+    assert image == str(tmp_path / "in" / "n\udce9e\n,.png")
 
 
 def test_a_file_of_another_meaning_is_not_replaced_by_the_table(model, album, tmp_path):

@@ -12,8 +12,11 @@ from sr_jax.scale import places
 pytest.importorskip("fsspec", reason="addresses need fsspec, of the extra scale")
 
 
-@pytest.fixture(params=["memory", "disk"])
-def folder(request, tmp_path) -> str:
+@pytest.fixture(params=["memory", "memory, renamed", "disk"])
+def folder(request, tmp_path, monkeypatch) -> str:
+    if request.param == "memory, renamed":  # as where nothing is written whole by itself
+        monkeypatch.setattr(places, "_OBJECT_STORES", ())
+        return f"memory://{uuid.uuid4().hex}"
     return f"memory://{uuid.uuid4().hex}" if request.param == "memory" else str(tmp_path / "new")
 
 
@@ -26,7 +29,7 @@ def test_a_file_is_written_read_told_apart_and_removed(folder):
     assert places.stamp(place) == first
     places.write(place, b"another")
     assert places.stamp(place) not in ("", first)
-    assert places.list_names(places.join(folder, "trip")) == ["a.txt"]
+    assert places.list_names(places.join(folder, "trip")) == ["a.txt"]  # and nothing beside it
     places.remove(place)
     places.remove(place)
     assert places.stamp(place) == ""
@@ -80,6 +83,7 @@ def test_what_lies_at_an_address():
         ("s3://bucket/a b.png", True, "s3://bucket/a b.png"),
         ("GS://bucket", True, "gs://bucket"),
         ("file:///data/a.png", False, "/data/a.png"),
+        ("local:///data/a.png", False, "/data/a.png"),
         ("/data/a.png", False, "/data/a.png"),
         ("a:b/c.png", False, str(Path("a:b/c.png").absolute())),
     ],
