@@ -103,7 +103,7 @@ def build(
                     small, words = look(Path(path), folder)
                 except ValueError as error:
                     path, problem = None, str(error)
-            shown = gr.Image(value=small, visible=small is not None)
+            shown = gr.Image(value=str(small) if small else None, visible=small is not None)
             return [shown, _text(words), path and str(path), *_no_result(problem)]
 
         def show_listed(number: int | None) -> list[Any]:
@@ -111,7 +111,8 @@ def build(
 
         def offer_scales(name: str, scale: str) -> Any:
             own = [f"{own}" for own in networks.scales(name)]
-            return gr.Dropdown(choices=own, value=scale if scale in own else own[0])
+            kept = scale in own or "." in scale  # a fraction is no network's own
+            return gr.Dropdown(choices=own, value=scale if kept else own[0])
 
         def run(
             path: str | None,
@@ -154,7 +155,7 @@ def build(
         def show_view(views: Mapping[str, tuple[str, str]], part: str) -> tuple[str, str]:
             return views[part]
 
-        private = {"api_visibility": "private"}
+        private: dict[str, Any] = {"api_visibility": "private"}
         dropped.upload(show_image, dropped, seen + result, **private)
         dropped.clear(lambda: show_image(None), None, seen + result, **private)
         listed.input(show_listed, listed, seen + result, **private)

@@ -262,7 +262,7 @@ def test_a_benchmark_is_looked_at_from_its_file(tab, report):
     assert figure.locator(".view").screenshot() != seen
 
     for zoom in ("4", "0"):
-        figure.locator(".scroll").dblclick(position={"x": 90, "y": 30})
+        figure.locator(".view").dblclick(position={"x": 90, "y": 30})
         assert figure.locator(".zoom").input_value() == zoom
 
     figure.locator("select.right").select_option("original")
