@@ -1,6 +1,7 @@
 """`sr-jax view`: a page in the browser, before and after under one slider."""
 
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -100,6 +101,9 @@ def view(
             if browser:
                 webbrowser.open(address)
             threading.Event().wait()
+    # A network that is still at work, in a thread, would make the end of Python a crash.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _find(place: Path) -> list[tuple[str, Path]]:

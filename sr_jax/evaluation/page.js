@@ -64,7 +64,8 @@ function enliven(figure) {
   scroll.addEventListener("pointermove", (event) => {
     if (scroll.hasPointerCapture(event.pointerId)) drag(event);
   });
-  scroll.addEventListener("dblclick", (event) => {
+  // Of the whole view: the first of two clicks moves the divider below the second.
+  find(".view").addEventListener("dblclick", (event) => {
     const box = scroll.getBoundingClientRect();
     zoom.value = zoom.value === "0" ? "4" : "0";
     enlarge((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);

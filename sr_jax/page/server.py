@@ -3,6 +3,8 @@
 import contextlib
 import html
 import os
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 # Seconds: how often files are looked through, and how old they are when they go.
 _KEPT = (3600, 24 * 3600)
+# Seconds between two reports of progress: thousands of small tiles would keep a browser busy.
+_TOLD_EVERY = 0.3
 _CSS = """
 .facts, .facts * { border: 0 !important; }
 .facts th, .facts td { text-align: left; vertical-align: top; padding: 0.2em 1em 0.2em 0; }
@@ -50,6 +54,7 @@ def build(
     import gradio as gr
 
     scales = [f"{scale}" for scale in networks.scales(first)]
+    at_work: set[str | None] = set()  # tabs that wait for a result
     with gr.Blocks(title="sr_jax", analytics_enabled=False, delete_cache=_KEPT) as page:
         source, views = gr.State(None), gr.State({})
         with gr.Row():
@@ -74,7 +79,9 @@ def build(
                     allow_custom_value=True,
                 )
                 original = gr.File(label="Original, for PSNR (may be left out)", height=150)
-                button = gr.Button("Upscale", variant="primary")
+                with gr.Row():
+                    button = gr.Button("Upscale", variant="primary", min_width=120)
+                    stop = gr.Button("Stop", min_width=120)
             with gr.Column(scale=3, min_width=280):
                 message = _problem("")
                 slider = gr.ImageSlider(
@@ -96,7 +103,7 @@ def build(
                     small, words = look(Path(path), folder)
                 except ValueError as error:
                     path, problem = None, str(error)
-            shown = gr.Image(value=small, visible=small is not None)
+            shown = gr.Image(value=str(small) if small else None, visible=small is not None)
             return [shown, _text(words), path and str(path), *_no_result(problem)]
 
         def show_listed(number: int | None) -> list[Any]:
@@ -104,17 +111,26 @@ def build(
 
         def offer_scales(name: str, scale: str) -> Any:
             own = [f"{own}" for own in networks.scales(name)]
-            return gr.Dropdown(choices=own, value=scale if scale in own else own[0])
+            kept = scale in own or "." in scale  # a fraction is no network's own
+            return gr.Dropdown(choices=own, value=scale if kept else own[0])
 
         def run(
             path: str | None,
             name: str,
             scale: str,
             original: str | None,
+            request: gr.Request,
             progress: Any = gr.Progress(),  # where Gradio looks for it
         ) -> list[Any]:
+            told = 0.0
+
             def report(done: int, total: int) -> None:
-                progress((done, total), desc="upscaling", unit="tiles")
+                if request.session_hash not in at_work:
+                    raise ValueError("stopped")
+                nonlocal told
+                if time.monotonic() > told + _TOLD_EVERY:
+                    told = time.monotonic()
+                    progress((done, total), desc="upscaling", unit="tiles")
 
             if path is None:
                 return _no_result("no image: drop one first")
@@ -122,6 +138,7 @@ def build(
                 factor = float(scale)
             except (TypeError, ValueError):
                 return _no_result(f"the scale is {scale!r}, expected a number")
+            at_work.add(request.session_hash)
             progress(0, desc="reading, compiling")
             given = Path(original) if original else None
             try:
@@ -132,10 +149,13 @@ def build(
                 return _no_result(str(error))
             return _result(enlarged)
 
+        def end(request: gr.Request) -> None:
+            at_work.discard(request.session_hash)
+
         def show_view(views: Mapping[str, tuple[str, str]], part: str) -> tuple[str, str]:
             return views[part]
 
-        private = {"api_visibility": "private"}
+        private: dict[str, Any] = {"api_visibility": "private"}
         dropped.upload(show_image, dropped, seen + result, **private)
         dropped.clear(lambda: show_image(None), None, seen + result, **private)
         listed.input(show_listed, listed, seen + result, **private)
@@ -146,9 +166,12 @@ def build(
             [source, network, scale, original],
             result,
             show_progress_on=slider,
+            scroll_to_output=True,
             concurrency_limit=1,
             **private,
         )
+        stop.click(end, None, None, queue=False, **private)
+        page.unload(end)
         if images:
             page.load(lambda: show_listed(0), None, seen + result, **private)
     return page
@@ -170,12 +193,15 @@ def serve(page: "gr.Blocks", host: str, port: int | None) -> Iterator[str]:
         ValueError: the port is taken, or the address is not of this machine.
     """
     try:
+        # Gradio would say so for a hundred ports.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port or 0), family=family).close()
         _, address, _ = page.launch(
             prevent_thread_lock=True,
             quiet=True,
             inbrowser=False,
             share=False,
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             footer_links=[],
             run_history=False,
@@ -185,10 +211,9 @@ def serve(page: "gr.Blocks", host: str, port: int | None) -> Iterator[str]:
             css=_CSS,
         )
     except OSError:
-        where = f"{host}, port {port}" if port else f"{host}, ports 7860 to 7959"
+        where = f"--host {host}" + (f" --port {port}" if port else "")
         raise ValueError(
-            f"cannot listen at {where}: taken, or no address of this machine; give another --port "
-            "or --host"
+            f"cannot listen at {where}: it is taken, or no address of this machine; give another"
         ) from None
     try:
         yield address

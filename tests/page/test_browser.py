@@ -190,6 +190,23 @@ def test_a_broken_file_is_a_message_and_the_page_goes_on(tab, server, home):
     assert "Traceback" not in tab.content()
 
 
+def test_what_takes_long_is_stopped(tab, server, home):
+    tab.goto(server)
+    tab.get_by_text("a.png: 48 x 40 pixels").wait_for()
+    drop = tab.locator("input[type=file]").first
+    write_image(home / "large.png", np.zeros((1200, 1200), np.uint8))
+    drop.set_input_files(home / "large.png")
+    tab.get_by_text("large.png: 1200 x 1200 pixels").wait_for()
+    tab.get_by_role("button", name="Upscale").click()
+    tab.get_by_text("tiles").first.wait_for()
+    tab.get_by_role("button", name="Stop").click()
+    playwright.expect(tab.get_by_role("alert")).to_contain_text("stopped")
+    tab.get_by_label("Images of this machine").click()
+    tab.get_by_role("option", name="b.png").click()
+    tab.get_by_text("b.png: 48 x 40 pixels").wait_for()
+    assert "48 x 40 to 96 x 80 pixels" in run(tab)
+
+
 def test_only_files_of_the_page_are_served(tab, server, home):
     tab.goto(server)
     for path in ("/etc/passwd", home / "mine.safetensors", home / "LR" / "a.png"):
@@ -243,6 +260,10 @@ def test_a_benchmark_is_looked_at_from_its_file(tab, report):
     tab.mouse.up()
     assert right.evaluate(cut) == pytest.approx(10, abs=1)
     assert figure.locator(".view").screenshot() != seen
+
+    for zoom in ("4", "0"):
+        figure.locator(".view").dblclick(position={"x": 90, "y": 30})
+        assert figure.locator(".zoom").input_value() == zoom
 
     figure.locator("select.right").select_option("original")
     assert right.get_attribute("alt") == "a, x2, original"
