@@ -82,7 +82,7 @@ def test_requirements_are_those_of_the_package_and_its_extras():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     asked = set(project["dependencies"])
-    for extra in ("train", "div2k", "keras", "plots"):
+    for extra in ("train", "div2k", "hub", "keras", "plots"):
         asked |= {name for name in extras[extra] if not name.startswith("sr-jax[")}
     listed = names((REPOSITORY / "requirements.txt").read_text().splitlines())
     assert {name.partition(";")[0] for name in listed} == {n.partition(";")[0] for n in asked}
