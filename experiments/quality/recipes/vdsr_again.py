@@ -1,6 +1,6 @@
 """VDSR once more from where vdsr ended.
 
-    python -m experiments.quality.ship vdsr_again --after vdsr --as vdsr
+python -m experiments.quality.ship vdsr_again --after vdsr --as vdsr
 """
 
 from ml_collections import ConfigDict
