@@ -8,7 +8,6 @@ file by `jax.export`, and the ONNX file by ONNX Runtime. Each network has a proc
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +17,9 @@ import numpy as np
 import typer
 
 from experiments import harness
+from experiments.throughput.engines import ENGINES
 from experiments.throughput.networks import NINE
-from sr_jax.export.onnx import to_onnx
+from sr_jax.export.onnx import NCHW, to_onnx
 from sr_jax.export.program import make_program
 from sr_jax.export.stablehlo import to_stablehlo
 from sr_jax.inference.program import jitted
@@ -41,8 +41,6 @@ def draw(leaf: Any) -> np.ndarray:
 
 def measure(name: str, side: int, seconds: float) -> dict[str, Any]:
     """The row of a network at one size."""
-    import onnxruntime
-
     network = NINE[name]
     model = create_model(network.architecture, **network.hyperparameters)
     variables = jax.tree.map(draw, variable_shapes(model))
@@ -52,17 +50,13 @@ def measure(name: str, side: int, seconds: float) -> dict[str, Any]:
     program = make_program(model, variables, scale=scale, size=fixed)
     onnx, _ = to_onnx(program)
     stablehlo, _ = to_stablehlo(program)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     exported = jax.jit(jax.export.deserialize(bytearray(stablehlo)).call)
     own = jitted(model, network.scale, "float32", 1)
     image = np.random.default_rng(0).random((1, side, side, model.n_colors), np.float32)
-    channels_first = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
     runs: dict[str, Callable[[], np.ndarray]] = {
         "ours": lambda: np.asarray(own(variables, image)),
         "stablehlo": lambda: np.asarray(exported(image)),
-        "onnx": lambda: session.run(None, {"image": channels_first})[0],
+        "onnx": ENGINES["onnxruntime"](onnx, np.ascontiguousarray(image.transpose(NCHW))),
     }
     expected = runs["ours"]()
     differences = {

@@ -69,6 +69,14 @@ def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
     return shorten(config, steps=45_000 if scale == 3 else 25_000, rate=5e-4, data=data)
 
 
+def vdsr() -> ConfigDict:
+    """VDSR on 290 of the 291 images of the paper."""
+    config = configuration.load_recipe("vdsr").unlock()
+    config.loss.name = "mse"
+    config.loss.scale = 255.0
+    return shorten(config, steps=20_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS199}")
+
+
 def small_edsr(scale: int) -> ConfigDict:
     """EDSR of 8 blocks of 32 channels, to be shortened."""
     config = configuration.load_recipe("edsr", f"x{scale},baseline").unlock()
