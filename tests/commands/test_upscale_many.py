@@ -2,9 +2,11 @@
 
 import csv
 import io
+import itertools
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -127,11 +129,16 @@ def test_an_interrupted_part_goes_on_where_it_was(model, album, expected, tmp_pa
     out, write, done = tmp_path / "out", places.write, []
     monkeypatch.setattr(blocks, "split", lambda images, _: [Block(uuid.uuid4().hex, list(images))])
 
+    turns, both = itertools.count(), threading.Event()  # results are written by several threads
+
     def write_two(place, content):
-        if len(done) == 2 and place.endswith(".png"):
+        if place.endswith(".png") and next(turns) >= 2:
+            both.wait(60)
             raise KeyboardInterrupt
         write(place, content)
         done.extend([place] if place.endswith(".png") else [])
+        if len(done) == 2:
+            both.set()
 
     monkeypatch.setattr(places, "write", write_two)
     with pytest.raises(KeyboardInterrupt):
