@@ -175,7 +175,9 @@ def environment() -> str:
 
     device = jax.devices()[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB"
+    cores, free = os.cpu_count(), len(os.sched_getaffinity(0))
+    cores = f"{cores}" if free == cores else f"{free} of {cores}"
+    cpu = f"{cores} CPU cores ({platform.machine()}), {memory:.0f} GiB"
     versions = (f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax", "numpy"))
     return (
         f"{cpu if device.platform == 'cpu' else device.device_kind}; "

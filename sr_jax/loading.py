@@ -19,7 +19,7 @@ def load(
             file; a published checkpoint, which is converted; either of them on the Hugging Face
             Hub, see `sr_jax.hub.fetch`; a training workdir, of which the weights are taken or,
             while it is still trained, the newest checkpoint; or a `.stablehlo` file of `sr-jax
-            export`, for which JAX alone is needed.
+            export`, for which JAX and flatbuffers are enough.
         allow: import paths of networks outside this package that may be imported, which runs code.
         step: of a workdir, the checkpoint of this step.
 

@@ -2,9 +2,10 @@
 
     python -m experiments.export.measure --output experiments/export/results
 
-All eight generators at their papers' size with random weights, as StableHLO and as ONNX. The
-contenders take turns in one process: the network as `sr-jax upscale` compiles it, the StableHLO
-file by `jax.export`, and the ONNX file by ONNX Runtime. Each network has a process of its own.
+All eight generators at their papers' size with the weights that a training starts from, as
+StableHLO and as ONNX. The contenders take turns in one process: the network as `sr-jax upscale`
+compiles it, the StableHLO file by `jax.export`, and the ONNX file by ONNX Runtime. Each network has
+a process of its own.
 """
 
 import json
@@ -23,27 +24,19 @@ from sr_jax.export.onnx import NCHW, to_onnx
 from sr_jax.export.program import make_program
 from sr_jax.export.stablehlo import to_stablehlo
 from sr_jax.inference.program import jitted
-from sr_jax.models import create_model, variable_shapes
+from sr_jax.models import create_model
 
 SIDES = (48, 128)  # of the square LR image
 FIXED = ("san", "csnln")
 CONTENDERS = ("ours", "stablehlo", "onnx")
 
 
-def draw(leaf: Any) -> np.ndarray:
-    """Kernels that keep the size of what passes through, biases that are not zero."""
-    rng = np.random.default_rng(leaf.size)
-    if leaf.ndim < 4:
-        return rng.uniform(0.05, 0.1, leaf.shape).astype(leaf.dtype)
-    bound = 1 / np.sqrt(np.prod(leaf.shape[-4:-1]))
-    return rng.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
-
-
 def measure(name: str, side: int, seconds: float) -> dict[str, Any]:
     """The row of a network at one size."""
     network = NINE[name]
     model = create_model(network.architecture, **network.hyperparameters)
-    variables = jax.tree.map(draw, variable_shapes(model))
+    start = np.zeros((1, 16, 16, model.n_colors), np.float32)
+    variables = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(0), start))
     scale = network.scale if model.scales else None
     side = side * network.scale if network.interpolated else side
     fixed = (side, side) if name in FIXED else None

@@ -1,4 +1,4 @@
-"""Exported networks, run without the package's networks: JAX alone is needed."""
+"""Exported networks, run without the package's networks: JAX and flatbuffers are enough."""
 
 import json
 from pathlib import Path
@@ -76,6 +76,8 @@ def load_exported(path: str | Path) -> Exported:
         raise ValueError(f"{facts_path(path)} does not say that it is of {FORMAT}")
     try:
         program = jax.export.deserialize(bytearray(content))
+    except ImportError as error:
+        raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # of flatbuffers, of any kind
         raise ValueError(f"{path} is no program of jax.export: {error}") from None
     return Exported(program, facts)

@@ -72,6 +72,16 @@ def test_an_export_runs_without_flax(tmp_path):
     assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+def test_what_an_export_needs_is_said(tmp_path):
+    path, *_ = write(tmp_path, "srcnn_955")
+    absent = "import sys; sys.modules['flatbuffers'] = None; import sr_jax; sr_jax.load(sys.argv[1])"
+    arguments = [sys.executable, "-c", absent, str(path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
+    assert "install 'flatbuffers'" in done.stderr.splitlines()[-1]
+    assert "no program" not in done.stderr
+
+
 def test_images_that_do_not_fit_are_one_line(tmp_path):
     path, *_ = write(tmp_path, "csnln", size=(8, 12))
     network = sr_jax.load(path)
