@@ -8,6 +8,7 @@ compared with those of one process, file by file.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -27,7 +28,7 @@ import typer
 
 from experiments import harness
 from experiments.upscaling.folder import draw_sizes, make_images
-from sr_jax.imaging.files import read_image
+from sr_jax.imaging.files import read_image, write_image
 
 POLL = 0.05  # seconds between two looks at the results
 NAMES = 100_000  # images of the job whose names are held in memory
@@ -157,6 +158,25 @@ def names_in_memory(count: int) -> dict[str, Any]:
     return {"bytes a name": (harness.resident("VmRSS") - before) / count, "seconds": seconds}
 
 
+def files(images: Path, results: Path, written: Path) -> dict[str, Any]:
+    """What one core needs for the files alone: read an image, write a result."""
+    paths, pixels = sorted(images.iterdir()), 0
+    begin = time.process_time()
+    for path in paths:
+        pixels += math.prod(read_image(path).shape[:2])
+    between = time.process_time()
+    large = [read_image(results / path.name) for path in paths]
+    begin_writing = time.process_time()
+    for path, image in zip(paths, large, strict=True):
+        write_image(written / path.name, image)
+    end = time.process_time()
+    return {
+        "pixels": pixels / len(paths),
+        "core seconds to read": (between - begin) / len(paths),
+        "core seconds to write": (end - begin_writing) / len(paths),
+    }
+
+
 METHODS = (
     "one process, nothing compiled",
     "one process",
@@ -201,6 +221,8 @@ def main(
             row = measure(method, model, images, results_of, expected, log)
             if not known:
                 rows.add(case | {"method": method} | row)
+        if rows.missing(case | {"method": "files"}):
+            rows.add(case | {"method": "files"} | files(images, expected, place / "written"))
         if rows.missing({"method": "names", "images": names}):
             found = harness.ask("experiments.scale_out.measure", names)
             rows.add({"method": "names", "images": names} | found)
@@ -213,7 +235,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     head += ["different", "there when ended", "written again", "noted twice"]
     lines = []
     for row in rows:
-        if row["method"] == "names":
+        if row["method"] not in METHODS:
             continue
         speeds = f"{row['images/s']:.2f}", f"{row['images/s from first to last']:.2f}"
         cells = [f"{row['images']} of {row['sides']} pixels", row["method"]]
@@ -227,6 +249,13 @@ def table(rows: list[dict[str, Any]]) -> str:
                 "",
                 f"The names of {row['images']:,} images take {row['bytes a name']:.0f} bytes each "
                 f"in the memory of the command, and {row['seconds']:.1f} s to be sorted out.",
+            ]
+        elif row["method"] == "files":
+            page += [
+                "",
+                f"To read an image of {row['pixels']:,.0f} pixels takes a core "
+                f"{1e3 * row['core seconds to read']:.1f} ms, to write its result "
+                f"{1e3 * row['core seconds to write']:.1f} ms.",
             ]
     return "\n".join(page)
 

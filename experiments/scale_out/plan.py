@@ -2,9 +2,9 @@
 
     python -m experiments.scale_out.plan --help
 
-What was not measured is asked for: the images that a GPU upscales in a second, the sizes of files,
-how often workers end and images fail, and prices, of which the reader knows today's. Prints a page
-in Markdown.
+What was not measured is asked for: the images that a GPU upscales in a second, how often workers
+end and images fail, and prices, of which the reader knows today's. Bytes and times of files grow
+with the pixels from those measured. Prints a page in Markdown.
 """
 
 import json
@@ -31,8 +31,7 @@ def plan(
     rows: dict[str, dict[str, Any]],
     *,
     rate: float,
-    bytes_in: float,
-    bytes_out: float,
+    pixels: float,
     images: float,
     gpus: int,
     job: float,
@@ -58,7 +57,12 @@ def plan(
     puts = images + 2 * images / block
     gets = images + jobs * job / block
     lists = 2 * images / LISTED + images / block / LISTED
+    larger = pixels / rows["files"]["pixels"]
+    bytes_in, bytes_out = larger * ray["bytes in"], larger * ray["bytes out"]
     storage = images * (bytes_in + bytes_out + ray["bytes of records"])
+    reading, writing = (
+        larger * rows["files"][f"core seconds to {what}"] for what in ("read", "write")
+    )
     return [
         ("jobs", f"{jobs:,} of {job:,.0f} images", "a folder for each"),
         (
@@ -72,13 +76,19 @@ def plan(
             f"{rate:g} images/s a GPU, given; {naming:.0f} s to name the images of a job and "
             f"{ray['seconds to the first']:.0f} s to the first one, measured",
         ),
+        (
+            "CPU cores that a GPU needs for files",
+            f"{rate * (reading + writing):.1f}",
+            f"{1e3 * reading:.0f} ms to read an image and {1e3 * writing:.0f} ms to write it, "
+            f"measured and times {larger:.1f} for the pixels",
+        ),
         ("GPU hours", f"{gpus * hours + lost:,.0f}", "with what is done anew"),
         ("GPUs", f"{(gpus * hours + lost) * gpu_hour:,.0f}", f"{gpu_hour:g} an hour"),
         (
             "storage",
             f"{storage / 1e12:.1f} TB, {storage / 1e9 * gigabyte_month:,.0f} a month",
             f"{bytes_in:,.0f} bytes in, {bytes_out:,.0f} out, {ray['bytes of records']:.0f} of "
-            f"records, measured; {gigabyte_month:g} a GB",
+            f"records, measured and the first two times {larger:.1f}; {gigabyte_month:g} a GB",
         ),
         (
             "requests",
@@ -107,8 +117,7 @@ def plan(
 
 def main(
     rate: Annotated[float, typer.Option(help="Images that a GPU upscales in a second.")],
-    bytes_in: Annotated[float, typer.Option(help="Of an image.")],
-    bytes_out: Annotated[float, typer.Option(help="Of a result.")],
+    pixels: Annotated[float, typer.Option(help="Of an image.")],
     gpu_hour: Annotated[float, typer.Option(help="Price.")],
     gigabyte_month: Annotated[float, typer.Option(help="Price of storage.")],
     thousand_puts: Annotated[float, typer.Option(help="Price of requests that write or list.")],
@@ -127,8 +136,7 @@ def main(
     found = plan(
         read_rows(rows, model),
         rate=rate,
-        bytes_in=bytes_in,
-        bytes_out=bytes_out,
+        pixels=pixels,
         images=images,
         gpus=gpus,
         job=job,

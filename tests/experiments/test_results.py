@@ -12,6 +12,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 @pytest.mark.parametrize(
     ("module", "name"),
     [
+        ("export.measure", "rows"),
         ("first_minutes.diary", "rows"),
         ("first_minutes.mistakes", "mistakes"),
         ("memory.attention", "attention"),
@@ -29,6 +30,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("quality.part", "vdsr"),
         ("recipes.full_size", "full_size"),
         ("recipes.smokes", "smokes"),
+        ("scale_out.measure", "scale_out"),
         ("scaling.measure", "rows"),
         ("sharded_image.measure", "rows"),
         ("upscaling.folder", "folder"),

@@ -40,19 +40,23 @@ def test_what_is_lost_changed_or_done_twice_is_counted(tmp_path):
 
 
 def test_the_plan_follows_from_its_numbers():
-    ray = {"images/s from first to last": 3.0, "seconds to the first": 36.0, "bytes of records": 50}
+    ray = {"images/s from first to last": 3.0, "seconds to the first": 36.0}
+    ray |= {"bytes in": 25.0, "bytes out": 450.0, "bytes of records": 50}
+    files = {"pixels": 100.0, "core seconds to read": 0.01, "core seconds to write": 0.04}
     rows = {
         "Ray, 2 workers": ray,
+        "files": files,
         "one process": {"images/s from first to last": 2.0},
         "names": {"bytes a name": 1000.0, "seconds": 2.0, "images": 100_000},
     }
-    given = {"rate": 10.0, "bytes_in": 50.0, "bytes_out": 900.0, "images": 1e6, "gpus": 10}
+    given = {"rate": 10.0, "pixels": 200.0, "images": 1e6, "gpus": 10}
     given |= {"job": 1e5, "gpu_hour": 2.0, "gigabyte_month": 1.0, "thousand_puts": 1.0}
     given |= {"thousand_gets": 0.1, "hours_between_ends": 10.0, "failing": 1e-3}
     found = {what: much for what, much, _ in plan(rows, **given)}
     assert found["jobs"].startswith("10 of 100,000 images")
     assert found["memory of the command"] == "0.1 GB"
     assert found["time"] == f"{(1e6 / 100 + 380) / 3600:.1f} h"
+    assert found["CPU cores that a GPU needs for files"] == "1.0"
     assert found["storage"].endswith(", 1 a month")
     assert found["images that fail"] == "1,000"
     assert found["two workers against one process, here"] == "1.50 times"

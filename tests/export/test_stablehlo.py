@@ -74,7 +74,9 @@ def test_an_export_runs_without_flax(tmp_path):
 
 def test_what_an_export_needs_is_said(tmp_path):
     path, *_ = write(tmp_path, "srcnn_955")
-    absent = "import sys; sys.modules['flatbuffers'] = None; import sr_jax; sr_jax.load(sys.argv[1])"
+    absent = (
+        "import sys; sys.modules['flatbuffers'] = None; import sr_jax; sr_jax.load(sys.argv[1])"
+    )
     arguments = [sys.executable, "-c", absent, str(path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
