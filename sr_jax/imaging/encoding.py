@@ -93,7 +93,10 @@ def _encode(
 
         # Room for what does not compress: imagecodecs' own is too little for tall, thin noise.
         room = 2 * image.nbytes + 64 * len(image) + 4096
-        content = bytes(imagecodecs.png_encode(image, out=room))
+        # Of 8 bits, run lengths alone make files as small as zlib's default in a quarter of its time.
+        strategies = imagecodecs.PNG.STRATEGY
+        strategy = strategies.RLE if image.dtype == np.uint8 else strategies.DEFAULT
+        content = bytes(imagecodecs.png_encode(image, strategy=strategy, out=room))
         profile = b"" if icc_profile is None else _png_profile(icc_profile)
         # cICP and gAMA say what a profile says; a profile comes first where there are several.
         return content[:_PNG_HEAD] + profile + png_chunks(metadata) + content[_PNG_HEAD:]
