@@ -75,7 +75,7 @@ def main(_: object) -> None:
 
 def evaluate(config: ConfigDict, workdir: Path) -> None:
     """Scores a run on the validation images of its config; files go to the workdir."""
-    from sr_jax.commands.evaluate import score_with_progress
+    from sr_jax.commands.ledger import score_with_progress
     from sr_jax.commands.model import open_model
     from sr_jax.evaluation import report
     from sr_jax.evaluation.scoring import list_contenders

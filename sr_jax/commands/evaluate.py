@@ -2,27 +2,33 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sr_jax.commands.console import image_progress, parse_length, printable, report_failure
-from sr_jax.commands.journal import Journal, stamp
+from sr_jax.commands.console import parse_length, report_failure
+from sr_jax.commands.contenders import open_contenders
+from sr_jax.commands.journal import Journal
+from sr_jax.commands.ledger import (
+    find_datasets,
+    list_keys,
+    measure_all,
+    note_scores,
+    read_scores,
+    score_with_progress,
+)
 from sr_jax.commands.many import Many, Part, Ray, Workers
-from sr_jax.commands.many_scores import find_parts, journal_place, list_address, score_many
-from sr_jax.commands.model import Allow, Step, open_model
+from sr_jax.commands.many_scores import find_parts, journal_place, score_many
+from sr_jax.commands.model import Allow, Step
 from sr_jax.storage import check_local
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from sr_jax.commands.ledger import Scored
     from sr_jax.data.sources import ImagePair
-    from sr_jax.evaluation.extras import Extras
-    from sr_jax.evaluation.scoring import Contender, Datasets, Key, Result, Score
-    from sr_jax.models.network import Network
+    from sr_jax.evaluation.scoring import Datasets, Key
 
 # Commands answer `--help` at once: whatever takes long to import is imported where it is used.
 
@@ -130,11 +136,9 @@ def evaluate(
     """
     from rich.console import Console
 
-    from sr_jax.data.sources.layouts import find_layout
     from sr_jax.evaluation import page as pages
     from sr_jax.evaluation import report
     from sr_jax.evaluation.extras import Extras, image_path
-    from sr_jax.evaluation.scoring import BICUBIC, list_contenders
     from sr_jax.inference.settings import Settings
     from sr_jax.scale.places import is_address, locate
 
@@ -161,56 +165,20 @@ def evaluate(
         tile=parse_length("--tile", tile, "auto", "none"),
         overlap=parse_length("--overlap", overlap, "exact"),
     )
-    named = [_named(given) for given in model if given != BICUBIC.method]
-    places = dict(named)
-    if len(places) < len(named):
-        raise ValueError("two of the networks have the same name or place: give each its own")
-    if not places and (name or ensemble or comparison):
+    contenders, scales, identities = open_contenders(
+        model, scale, settings, name=name, ensemble=ensemble, step=step, allow=allow or ()
+    )
+    if comparison and not identities:
         raise ValueError("--name, --ensemble and --comparison are about a network, not bicubic")
-    if name and len(places) > 1:
-        raise ValueError("--name is for one network: give --model NAME=PLACE for each")
-    contenders, networks, identities = [BICUBIC], [], []
-    for label, place in places.items():
-        opened = open_model(place, allow=allow or (), step=step)
-        networks.append(opened.model)
-        identities.append(opened.identity)
-        called = name if label == place else label
-        network = opened.model, opened.variables
-        contenders += list_contenders(network, settings, name=called, ensemble=ensemble)[1:]
-        if opened.note:
-            print(opened.note)
-    methods = [contender.method for contender in contenders]
-    if twice := next((method for method in methods if methods.count(method) > 1), None):
-        raise ValueError(f"two of the networks are called {twice}: give --model NAME=PLACE")
-    if page and "original" in methods:
+    if page and "original" in [contender.method for contender in contenders]:
         raise ValueError("--page has another 'original': give --model NAME=PLACE")
-    if networks:
-        scale = _common_scales(networks, scale)
-    if not scale:
-        raise ValueError("--model bicubic has no scale of its own: give --scale")
-    scales = list(dict.fromkeys(scale))
-    layouts = {}
-    stamps: dict[str, str] = {}
-    for folder in folders:
-        listing, told = list_address(folder)
-        layouts[folder.resolve().name] = find_layout(folder, scales, listing=listing)
-        stamps |= {str(path): when for path, when in told.items()}
-    if len(layouts) < len(folders):
-        raise ValueError("two of the folders have the same name, which names the rows: rename one")
-    datasets = {name: layout.pairs for name, layout in layouts.items()}
-    for dataset, layout in layouts.items():
-        print(printable(f"{dataset}: {layout.describe()}"))
+    datasets, stamps = find_datasets(folders, scales)
     drawn = list(_find_images(datasets, comparison_image or []))
     if drawn and not comparison:
         raise ValueError("--comparison-image without --comparison, the file to draw: give both")
+
     kept = page.with_name(f".sr_jax-{page.name}") if page else None  # images of the page
-    extras: dict[str, Any] = {
-        "lpips": lpips,
-        "dists": dists,
-        "images": save_images and str(save_images),
-        "page": kept,
-    }
-    measure = Extras(**extras)
+    extras: dict[str, Any] = {"lpips": lpips, "dists": dists}
     request = {
         "model": identities,
         "contenders": [(c.method, dataclasses.asdict(c.settings)) for c in contenders],
@@ -218,25 +186,19 @@ def evaluate(
             locate(folder if is_address(folder) else folder.resolve()) for folder in folders
         ],
         "round_luma": round_luma,
-        "lpips": lpips,
-        "dists": dists,
+        **extras,
         "images": str(save_images),
         "page": str(page),
     }
-    pairs = {(d, pair.name): pair for d, images in datasets.items() for pair in images}
+    extras |= {"images": save_images and str(save_images), "page": kept}
     journals = [Journal(journal_place(output, own_part), request)]
     if join:
         journals = find_parts(output, request)
-
-    def stamp_of(pair: "ImagePair") -> object:
-        place = str(pair.read_hr)
-        return stamps.get(place) or stamp(place)
-
-    scores, errors = _read(journals if join or not overwrite else [], pairs, stamp_of)
+    scores, errors = read_scores(journals if join or not overwrite else [], datasets, stamps)
     begun = bool(scores)
     if kept:
         scores = {key: score for key, score in scores.items() if pages.has_image(kept, key)}
-    keys = list(_keys(datasets, scales, contenders))
+    keys = list(list_keys(datasets, scales, contenders))
     own = {
         dataset: [pair for pair in images if own_part.has(f"{dataset}/{pair.name}")]
         for dataset, images in datasets.items()
@@ -246,7 +208,7 @@ def evaluate(
     if is_part or (begun and not join):
         planned = []
     if save_images and not join:
-        own_keys = _keys(own, scales, contenders)
+        own_keys = list_keys(own, scales, contenders)
         planned += [image_path(save_images, key) for key in own_keys if key not in scores]
     if not overwrite and (taken := next((path for path in planned if path.exists()), None)):
         raise ValueError(f"{taken} exists: give --overwrite, or another place")
@@ -257,7 +219,8 @@ def evaluate(
             f"x{key.scale} {key.method} among them: run the parts that are not done"
         )
     if is_part:
-        print(f"part {own_part}: {sum(map(len, own.values()))} of {len(pairs)} images")
+        counts = (sum(map(len, each.values())) for each in (own, datasets))
+        print("part {}: {} of {} images".format(own_part, *counts))
     if scores and not join:
         print(f"going on: {len(scores)} scores are there; --overwrite makes them anew")
 
@@ -271,22 +234,19 @@ def evaluate(
     for key, reason in errors.items() if join else ():
         fail(key, reason)
     options: dict[str, Any] = {"round_luma": round_luma, "done": scores, "console": console}
-    scored: Iterator[list[tuple[Key, ImagePair, Score | str]]] = iter(())
+    scored: Iterator[list[Scored]] = iter(())
     if shared and not join:
         scored = score_many(cluster, own, scales, contenders, extras, allow=allow or (), **options)
     elif not join:
-        scored = _measured(score_with_progress(own, scales, contenders, **options), measure)
+        images = score_with_progress(own, scales, contenders, **options)
+        scored = measure_all(images, Extras(**extras))
     for results in scored:
-        entries: dict[str, dict[str, Any]] = {}
-        for key, pair, result in results:
+        for key, _, result in results:
             if isinstance(result, str):
                 fail(key, result)
-                entry = key._asdict() | {"error": result}
             else:
                 scores[key] = result
-                entry = result._asdict()
-            entries["/".join(map(str, key))] = entry | {"stamp": stamp_of(pair)}
-        journals[0].add_all(entries)
+        note_scores(journals[0], results, stamps)
     if is_part:
         print("the same command with --join in place of --part puts all parts together")
         if failures:
@@ -315,96 +275,6 @@ def evaluate(
         journal.close()
     if kept:
         shutil.rmtree(kept)
-
-
-def _named(given: str) -> tuple[str, str]:
-    """The name that NAME=PLACE gives, else the place itself, and the place."""
-    name, equals, place = given.partition("=")
-    if equals and name and "/" not in name and not Path(given).exists():
-        return name, place
-    return given, given
-
-
-def _common_scales(networks: "Sequence[Network]", asked: list[int] | None) -> list[int]:
-    """The scales that were asked for, which all networks must have, or else that they share."""
-    from sr_jax.inference.upscaler import network_scale
-
-    each = [
-        [network_scale(network, factor) for factor in asked or network.known_scales or (None,)]
-        for network in networks
-    ]
-    shared = [factor for factor in each[0] if all(factor in known for known in each)]
-    if not shared:
-        raise ValueError("the networks have no scale in common: score them one by one")
-    return shared
-
-
-def _keys(
-    datasets: "Datasets", scales: Sequence[int], contenders: "Sequence[Contender]"
-) -> "Iterator[Key]":
-    """All that is scored, in the order of the tables."""
-    from sr_jax.evaluation.scoring import Key
-
-    for dataset, pairs in datasets.items():
-        for scale in scales:
-            for contender in contenders:
-                for pair in pairs:
-                    yield Key(dataset, scale, contender.method, pair.name)
-
-
-def _read(
-    journals: Sequence[Journal],
-    pairs: "Mapping[tuple[str, str], ImagePair]",
-    stamp_of: "Callable[[ImagePair], object]",
-) -> "tuple[dict[Key, Score], dict[Key, str]]":
-    """The scores and failures of an unfinished run, but for images that were changed since."""
-    from sr_jax.evaluation.scoring import Key, Score
-
-    scores, errors = {}, {}
-    for entry in (entry for journal in journals for entry in journal.entries.values()):
-        when, error = entry.pop("stamp"), entry.pop("error", None)
-        key = Key(*(entry[name] for name in Key._fields))
-        pair = pairs.get((key.dataset, key.image))
-        if pair and stamp_of(pair) == when:
-            if error is None:
-                scores[key] = Score(**entry)
-            else:
-                errors[key] = error
-    return scores, errors
-
-
-def _measured(
-    scored: "Iterable[tuple[Key, ImagePair, Result]]", measure: "Extras"
-) -> "Iterator[list[tuple[Key, ImagePair, Score | str]]]":
-    """What was scored, with what is measured and kept beside."""
-    for key, pair, result in scored:
-        try:
-            outcome = result if isinstance(result, str) else measure(pair, *result)
-        except (ValueError, OSError) as error:
-            outcome = str(error)
-        yield [(key, pair, outcome)]
-
-
-def score_with_progress(
-    datasets: "Datasets",
-    scales: Sequence[int],
-    contenders: "Sequence[Contender]",
-    *,
-    round_luma: bool = False,
-    done: "Collection[Key]" = (),
-    console: "Console | None" = None,
-) -> "Iterator[tuple[Key, ImagePair, Result]]":
-    """What `score_all` yields, with a progress bar; `console` is where it is shown."""
-    from sr_jax.evaluation.scoring import score_all
-
-    total = sum(map(len, datasets.values())) * len(scales) * len(contenders)
-    with image_progress(console) as progress:
-        task = progress.add_task("scoring", total=total, completed=len(done))
-        scored = score_all(datasets, scales, contenders, round_luma=round_luma, done=done)
-        for key, pair, result in scored:
-            yield key, pair, result
-            name = f"{key.dataset} x{key.scale} {key.method}"
-            progress.update(task, advance=1, description=name)
 
 
 def _find_images(datasets: "Datasets", names: Iterable[str]) -> Iterator[tuple[str, "ImagePair"]]:
