@@ -11,25 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from helpers import random_variables
 
 from sr_jax import weights
 from sr_jax.commands.evaluate import evaluate
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference.settings import Settings
-from sr_jax.models import create_model
 from sr_jax.scale import places, scoring
 from sr_jax.scale.blocks import Block, Watch
 
 FILES = ("scores.json", "scores.images.json", "scores.csv", "scores.means.csv")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    network = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
-    weights.save(path, network, random_variables(network, 0.1))
-    return str(path)
 
 
 @pytest.fixture

@@ -21,22 +21,12 @@ from sr_jax.__main__ import app
 from sr_jax.commands.upscale import upscale
 from sr_jax.imaging.files import read_image, write_image
 from sr_jax.inference.settings import Settings
-from sr_jax.models import create_model
 from sr_jax.scale import blocks, places, upscaling
 from sr_jax.scale.blocks import Block, Watch
 from sr_jax.scale.records import Item, Records
 
 SHAPES = {"a.png": (5, 6, 3), "b.JPG": (7, 6, 3), "trip/a.tif": (5, 6), "trip/c.png": (6, 5, 4)}
 TARGETS = {"a.png", "b.png", "trip/a.png", "trip/c.png"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A weights file of a tiny network with random weights."""
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    network = create_model("edsr_baseline", n_resblocks=1, n_feats=4)
-    weights.save(path, network, random_variables(network, 0.2))
-    return str(path)
 
 
 @pytest.fixture

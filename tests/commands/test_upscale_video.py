@@ -15,7 +15,6 @@ import typer
 
 av = pytest.importorskip("av", reason="PyAV is not installed: the extra video")
 
-from helpers import random_variables  # noqa: E402
 from videos import make_video, moving, read_video  # noqa: E402
 
 from sr_jax import weights  # noqa: E402
@@ -29,19 +28,9 @@ from sr_jax.imaging.video import VideoFile, is_picture  # noqa: E402
 from sr_jax.imaging.yuv import from_rgb  # noqa: E402
 from sr_jax.inference.program import compiled  # noqa: E402
 from sr_jax.inference.upscaler import upscale_rgb  # noqa: E402
-from sr_jax.models import create_model  # noqa: E402
 
 BICUBIC = {"model": "bicubic", "scale": 2}
 LOSSLESS = {"qp": "0"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A weights file of a tiny network with random weights."""
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    network = create_model("edsr_baseline", scale=2, n_resblocks=1, n_feats=4)
-    weights.save(path, network, random_variables(network, 0.1))
-    return str(path)
 
 
 class Stop(BaseException):
