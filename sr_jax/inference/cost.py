@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 
+from sr_jax.inference.canvas import Canvases
 from sr_jax.inference.program import (
+    compiled,
     count_devices,
     input_size,
     jitted,
@@ -36,7 +38,7 @@ ACCELERATOR_SHARE = 0.8
 # refuses more than its RAM, and the process then ends without an exception.
 CPU_SCRATCH = 2560
 
-_SMALL = 512 * 512  # pixels of an image that is taken to fit
+_SMALL = 512 * 512  # pixels of an image that is taken to fit, or whose program is asked first
 
 # Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
 # from about 160 on, where its blocks are full; compiling takes no longer for larger images.
@@ -90,12 +92,7 @@ def largest_tile(
     Raises:
         ValueError: not enough memory for any tile.
     """
-    budget, limit = memory_budget()
-    # A program holds at least two arrays of its largest size at once; libraries of convolutions
-    # index with 32 bits.
-    indexed = 2 * 2**31 * jnp.dtype(settings.dtype).itemsize
-    if indexed < budget:
-        budget, limit = indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
+    budget, limit = _budget(settings)
     fixed, per_pixel = _program_memory(model, variables, scale, settings)
     pixels = max(0, int((budget - fixed) / per_pixel))
     most = _most_pixels(model, scale, settings)
@@ -109,6 +106,38 @@ def largest_tile(
             f"there are {limit}; give a tile, or a smaller batch"
         )
     return side, pixels, f"a square of {side} is the largest in {limit}"
+
+
+def fits_small(
+    model: Network,
+    variables: Variables,
+    size: tuple[int, int],
+    scale: int,
+    settings: Settings,
+    *,
+    canvas: bool = False,
+) -> str:
+    """In what an image of this (height, width) fits as a whole, by the program that will run it.
+
+    That program is compiled anyway where the image fits, while `largest_tile` compiles two others.
+    Larger images are not tried.
+
+    Returns:
+        The memory in words; empty where the image is larger, or does not fit.
+    """
+    if math.prod(size) > min(_SMALL, _most_pixels(model, scale, settings)):
+        return ""
+    views = (8 if size[0] == size[1] else 4) if settings.ensemble else 1
+    batch = min(settings.batch, views)
+    shape = (batch, *size, model.n_colors)
+    images: Any = jax.ShapeDtypeStruct(shape, result_dtype(settings.dtype))
+    if canvas:
+        sizes: Any = jax.ShapeDtypeStruct((batch, 2), np.int32)
+        images = Canvases(images, sizes)
+    function = compiled(model, scale, settings.dtype, 1, shape, canvas)
+    budget, limit = _budget(settings)
+    needed = _bytes(function, variables, images, settings.dtype)
+    return limit if needed <= budget else ""
 
 
 def measure_rate(model: Network, variables: Variables, scale: int, settings: Settings) -> float:
@@ -171,6 +200,17 @@ def memory_budget() -> tuple[int, str]:
     return int(share * available), f"{share:.0%} of {available / 2**30:.1f} GiB available"
 
 
+def _budget(settings: Settings) -> tuple[int, str]:
+    """`memory_budget`, or less where arrays would have too many values for 32-bit indices."""
+    budget, limit = memory_budget()
+    # A program holds at least two arrays of its largest size at once; libraries of convolutions
+    # index with 32 bits.
+    indexed = 2 * 2**31 * jnp.dtype(settings.dtype).itemsize
+    if indexed < budget:
+        return indexed, f"{indexed / 2**30:.0f} GiB, what 32-bit indices reach"
+    return budget, limit
+
+
 def _most_pixels(model: Network, scale: int, settings: Settings) -> float:
     """Pixels of a tile beyond which XLA:CPU's convolutions ask for more than this machine has."""
     if jax.default_backend() != "cpu":
@@ -206,13 +246,15 @@ def _probe(
         # Larger where devices share it: attention must have full blocks on each.
         side = valid_side(model, probe * math.ceil(math.sqrt(devices)))
         images = jax.ShapeDtypeStruct((batch, side, side, model.n_colors), result_dtype(dtype))
-        with precision(dtype):
-            analysis = function.lower(variables, images).compile().memory_analysis()
         pixels.append(side * side)
-        needed.append(
-            analysis.argument_size_in_bytes
-            + analysis.output_size_in_bytes
-            + analysis.temp_size_in_bytes
-        )
+        needed.append(_bytes(function, variables, images, dtype))
     per_pixel = (needed[1] - needed[0]) / (pixels[1] - pixels[0])
     return max(0.0, needed[0] - per_pixel * pixels[0]), per_pixel
+
+
+def _bytes(function: Any, variables: Variables, images: Any, dtype: str) -> int:
+    """What the compiler says that a program takes."""
+    with precision(dtype):
+        analysis = function.lower(variables, images).compile().memory_analysis()
+    parts = "argument", "output", "temp"
+    return sum(getattr(analysis, f"{part}_size_in_bytes") for part in parts)

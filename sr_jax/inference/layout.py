@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 import jax
 
-from sr_jax.inference.cost import check_tile, host_memory, largest_tile, predict_memory
+from sr_jax.inference.cost import (
+    check_tile,
+    fits_small,
+    host_memory,
+    largest_tile,
+    predict_memory,
+)
 from sr_jax.inference.program import count_devices, input_size, valid_side
 from sr_jax.inference.settings import STEP, Settings
 from sr_jax.inference.tiling import tile_starts
@@ -137,6 +143,11 @@ def layout(
         check_tile(model, canvas or whole, scale, settings)
         return Layout(whole, whole, 0, 0, f"the whole image {over}", canvas)
     if settings.tile == "auto":
+        limit = fits_small(
+            model, variables, canvas or whole, scale, settings, canvas=canvas is not None
+        )
+        if limit:
+            return Layout(whole, whole, 0, 0, f"the whole image, which fits in {limit}", canvas)
         side, pixels, reason = largest_tile(model, variables, scale, settings)
         if math.prod(whole) <= pixels:
             canvas = canvas if canvas and math.prod(canvas) <= pixels else None
