@@ -129,8 +129,8 @@ class VideoFile:
             The number of frames.
 
         Raises:
-            ValueError: a frame that is damaged, interlaced, without a time or not later than the
-                one before, or of another size or kind than the first.
+            ValueError: a frame before the last that is damaged; one that is interlaced, without a
+                time or not later than the one before, or of another size or kind than the first.
         """
         frames = 0
         for _ in self._decoded(whole=True):
@@ -159,6 +159,7 @@ class VideoFile:
         import av
 
         number, early, last, first, end = 0, 0, None, None, 0.0
+        broken, until = "", 0  # why the video breaks off, and before which time
         with open_video(self.path) as container:
             video = container.streams[self.index]
             video.thread_type = "AUTO"
@@ -167,16 +168,24 @@ class VideoFile:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream.index != self.index:  # its own number is 0 at a stream's end
                     continue
+                if broken and packet.size:  # so it was not the end
+                    raise self._damaged(number, broken)
                 try:
                     frames = packet.decode()
                 except av.FFmpegError as error:
                     if number == 0:  # a recording may begin between two whole frames
                         early += 1
                         continue
-                    raise self._damaged(number, str(error.strerror)) from None
+                    broken = broken or str(error.strerror)
+                    until = (last or 0) if packet.pts is None else packet.pts
+                    continue
                 for frame in frames:
                     if number == 0 and frame.is_corrupt:
                         early += 1
+                        continue
+                    if frame.is_corrupt:
+                        broken, until = "its decoder says so", _time(frame)
+                    if broken and _time(frame) >= until:
                         continue
                     first = first or frame
                     self._check(frame, first, number, last)
@@ -187,6 +196,10 @@ class VideoFile:
             self.notes.append(
                 f"{self.path}: {early} pieces before the first whole frame are left out"
             )
+        if whole and broken:
+            self.notes.append(
+                f"{self.path} breaks off in its last frame ({broken}): {number} frames are whole"
+            )
         if whole and told and end < (start + told) / 1e6 - _SHORT:
             self.notes.append(
                 f"{self.path} ends at {end:.1f} s, but should at {(start + told) / 1e6:.1f} s: the "
@@ -195,8 +208,6 @@ class VideoFile:
 
     def _check(self, frame: Any, first: Any, number: int, last: int | None) -> None:
         time = _time(frame)
-        if frame.is_corrupt:
-            raise self._damaged(number, "its decoder says so")
         if frame.interlaced_frame:
             raise ValueError(f"{self.path} is interlaced (frame {number}): deinterlace it first")
         if time is None:

@@ -168,6 +168,9 @@ def test_sound_alone_is_no_video(tmp_path):
         VideoFile(tmp_path / "b.mkv")
 
 
+FASTSTART = {"movflags": "faststart"}
+
+
 def packets_of(path):
     with av.open(str(path)) as file:
         return [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
@@ -184,6 +187,25 @@ def test_damage_is_seen_before_any_work(tmp_path, offset):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.mp4: frame \d+ is damaged \(.*\): repair the video"):
         VideoFile(path).count(nothing)
+
+
+def test_of_a_video_cut_within_a_frame_what_is_whole_is_taken(tmp_path):
+    """As a download that was broken off, of an MP4 file with its index in front."""
+    whole, path = make_video(tmp_path / "whole.mp4"), tmp_path / "a.mp4"
+    with av.open(str(whole)) as old, av.open(str(path), "w", options=FASTSTART) as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                new.mux(packet)
+    place, size = packets_of(path)[40]
+    with path.open("r+b") as file:
+        file.truncate(place + size // 2)
+    video = VideoFile(path)
+    count = video.count(nothing)
+    assert 30 < count < 42
+    assert "breaks off in its last frame (Invalid data" in video.notes[0]
+    assert len([*video.frames(0)]) == count
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
