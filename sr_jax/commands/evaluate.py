@@ -205,7 +205,7 @@ def evaluate(
     }
     # What an unfinished run of this command has written is its own.
     planned = [path for path in (output, comparison, page) if path]
-    if is_part or (begun and not join):
+    if begun and not join:
         planned = []
     if save_images and not join:
         own_keys = list_keys(own, scales, contenders)

@@ -144,14 +144,16 @@ def upscale_images(
         )
     if failures:
         raise typer.Exit(1)
-    if not dry_run:
+    # Of a folder that may grow the record stays, so that the same command does new images only.
+    grows = not all(given.is_file() for given in inputs) and folder == output
+    if not (dry_run or grows):
         journal.close()
 
 
 def _leave_out_done(
     targets: dict[Path, Path], comparison: Path | None, journal: Journal
 ) -> tuple[dict[Path, Path], Path | None]:
-    """The outputs and the comparison that an interrupted run of the same command has left to do."""
+    """The outputs and the comparison that an earlier run of the same command has left to do."""
     taken = [path for path in (*targets.values(), comparison) if path and path.exists()]
     strange = [path for path in taken if str(path.absolute()) not in journal.entries]
     if strange:

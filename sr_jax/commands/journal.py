@@ -11,7 +11,7 @@ from typing import Any
 class Journal:
     """A file of JSON lines: what was asked for, then an entry for everything that is done.
 
-    Entries are on disk when `add` returns. The file goes when all is done.
+    Entries are on disk when `add` returns. The file goes when all is done and no more will come.
 
     Attributes:
         entries: key -> entry, of an earlier run that asked for the same.

@@ -50,7 +50,10 @@ def models(
         raise ValueError("--allow and --overwrite are for --card")
     if name is not None:
         if name not in cards:
-            raise ValueError(f"no network {name} comes with sr_jax; there are {', '.join(cards)}")
+            raise ValueError(
+                f"no network {name} comes with sr_jax; there are {', '.join(cards)}. Of another "
+                "network --card FILE writes a card"
+            )
         _print_card(cards[name])
         return
     console = rich.get_console()

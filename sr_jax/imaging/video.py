@@ -97,6 +97,8 @@ class VideoFile:
         self.path = path
         self.notes: list[str] = []
         with open_video(path) as container:
+            if container.format.name.endswith("_pipe"):
+                raise ValueError(f"{path} is an image, not a video: give it an image's suffix")
             videos = [stream for stream in container.streams.video if not is_picture(stream)]
             if not videos:
                 raise ValueError(f"{path} holds no video")

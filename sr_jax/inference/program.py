@@ -94,7 +94,8 @@ def compiled(
     dtype: str,
     devices: int,
     shape: tuple[int, ...],
-    canvas: bool = False,
+    canvas: bool,
+    /,
 ) -> Any:
     """`jitted` for images (N, H, W, C) of one shape, which compiles when it is first called.
 

@@ -144,12 +144,12 @@ def run_network(
 
     def function(batch: np.ndarray) -> np.ndarray:
         if cut.canvas is None:
-            program = compiled(model, scale, settings.dtype, devices, batch.shape)
+            program = compiled(model, scale, settings.dtype, devices, batch.shape, False)
             return np.asarray(program(variables, batch))
         upright = batch.shape[1:3] == cut.tile
         canvases = paste(batch, cut.canvas if upright else cut.canvas[::-1])
         shape = canvases.pixels.shape
-        program = compiled(model, scale, settings.dtype, devices, shape, canvas=True)
+        program = compiled(model, scale, settings.dtype, devices, shape, True)
         return np.asarray(program(variables, canvases))
 
     with precision(settings.dtype):

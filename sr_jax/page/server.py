@@ -1,11 +1,12 @@
 """The page itself, made with Gradio, and its server. Nothing is sent anywhere by either."""
 
 import contextlib
+import functools
 import html
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def build(
                 part = gr.Radio(label="What is seen", visible=False)
                 facts = _table({})
                 download = gr.DownloadButton("Download the whole result", interactive=False)
-        seen = [picture, about, source]
+        seen = [picture, about, source, original]
         result = [message, slider, part, facts, download, views]
 
         def show_image(path: str | Path | None) -> list[Any]:
@@ -104,10 +105,14 @@ def build(
                 except ValueError as error:
                     path, problem = None, str(error)
             shown = gr.Image(value=str(small) if small else None, visible=small is not None)
-            return [shown, _text(words), path and str(path), *_no_result(problem)]
+            # An original is of one image.
+            return [shown, _text(words), path and str(path), None, *_no_result(problem)]
 
         def show_listed(number: int | None) -> list[Any]:
             return show_image(None if number is None else images[number][1])
+
+        def choose(show: Callable[[Any], list[Any]], chosen: Any) -> list[Any]:
+            return [*show(chosen), None]  # what was chosen in the other way is chosen no more
 
         def offer_scales(name: str, scale: str) -> Any:
             own = [f"{own}" for own in networks.scales(name)]
@@ -156,9 +161,10 @@ def build(
             return views[part]
 
         private: dict[str, Any] = {"api_visibility": "private"}
-        dropped.upload(show_image, dropped, seen + result, **private)
+        uploaded, picked = (functools.partial(choose, show) for show in (show_image, show_listed))
+        dropped.upload(uploaded, dropped, [*seen, *result, listed], **private)
         dropped.clear(lambda: show_image(None), None, seen + result, **private)
-        listed.input(show_listed, listed, seen + result, **private)
+        listed.input(picked, listed, [*seen, *result, dropped], **private)
         network.input(offer_scales, [network, scale], scale, show_progress="hidden", **private)
         part.input(show_view, [views, part], slider, **private)
         button.click(

@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -81,6 +84,9 @@ def connect(address: str, workers: int | None) -> Cluster:
     except (ConnectionError, RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())
         raise ValueError(f"--ray {address}: no such cluster ({words[:200]})") from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler dumps the stack, and does not let its workers end in order.
+        signal.signal(signal.SIGTERM, _end)
     there = ray.cluster_resources()
     gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 1))
     nodes = sum(node["Alive"] for node in ray.nodes())
@@ -88,6 +94,10 @@ def connect(address: str, workers: int | None) -> Cluster:
     if gpus and count > gpus:
         raise ValueError(f"--workers is {count}, but each takes a GPU, and there are {gpus}")
     return Cluster(count, gpus > 0, max(1, cores // count), nodes)
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _check_answers(address: str) -> None:

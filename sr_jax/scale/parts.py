@@ -51,6 +51,8 @@ def parse_part(text: str, environment: Mapping[str, str]) -> Part:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match:
         part = Part(int(match[1]), int(match[2]))
+        if not part.count:
+            raise ValueError(f"--part is {text}, and there is at least one part: 1/1")
         if not 1 <= part.number <= part.count:
             raise ValueError(f"--part is {text}, expected 1/{match[2]} to {match[2]}/{match[2]}")
         return part

@@ -44,6 +44,13 @@ def read(folder: Path) -> dict[str, str]:
     return {name: (folder / name).read_text() for name in FILES}
 
 
+def test_a_part_keeps_scores_that_exist(model, photos, tmp_path):
+    output = tmp_path / "scores.json"
+    output.touch()
+    with pytest.raises(ValueError, match=r"scores\.json exists: give --overwrite"):
+        evaluate([photos], model=[model], output=output, part="1/2")
+
+
 def test_parts_are_joined_to_what_one_process_gives(model, photos, expected, tmp_path, capsys):
     output = tmp_path / "scores.json"
     for number in (1, 2, 3):

@@ -32,10 +32,10 @@ def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-def outputs(folder: Path, *, hidden: bool = True) -> list[str]:
-    """The files in a folder; without the hidden ones, the journal of a run that lacks something."""
+def outputs(folder: Path) -> list[str]:
+    """The files in a folder, but for the record of what was done."""
     found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return sorted(name for name in found if hidden or not name.startswith("."))
+    return sorted(name for name in found if not name.startswith(".sr_jax-"))
 
 
 # ------------------------------------------------------------------ finding and naming
@@ -100,7 +100,7 @@ def test_what_a_format_cannot_store_costs_one_file(model, album, tmp_path, capsy
     write_image(album / "deep.png", noise(5, 6, 3, dtype=np.uint16))
     error = failing(capsys, [album], model=model, output=tmp_path / "out", file_format="jpeg")
     assert re.search(r"deep\.jpg: JPEG cannot store 16-bit RGB", error)
-    assert len(outputs(tmp_path / "out", hidden=False)) == 4
+    assert len(outputs(tmp_path / "out")) == 4
 
 
 def test_bfloat16_of_16_bits_says_what_is_lost(model, tmp_path, capsys):
@@ -131,7 +131,7 @@ def test_two_inputs_of_one_name_cost_one_of_them(model, album, tmp_path, capsys)
     inputs = [album / "a.png", tmp_path / "other", album / "b.JPG"]
     error = failing(capsys, inputs, model=model, output=tmp_path / "out")
     assert re.search(r"a\.png and .*other/a\.png would both become .*: only the first", error)
-    assert len(outputs(tmp_path / "out", hidden=False)) == 2
+    assert len(outputs(tmp_path / "out")) == 2
 
 
 def test_files_that_differ_in_their_suffix_keep_it(model, tmp_path):
@@ -147,7 +147,7 @@ def test_a_name_too_long_costs_one_file(model, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     options = {"model": model, "output": tmp_path / "out", "suffix": "_x2"}
     assert "the name of its output is too long" in failing(capsys, [tmp_path / "in"], **options)
-    assert outputs(tmp_path / "out", hidden=False) == ["good_x2.png"]
+    assert outputs(tmp_path / "out") == ["good_x2.png"]
 
 
 def test_an_interrupted_run_goes_on(model, album, tmp_path, monkeypatch, capsys):
@@ -176,6 +176,20 @@ def test_an_interrupted_run_goes_on(model, album, tmp_path, monkeypatch, capsys)
     assert sum(path.stat().st_mtime_ns == when for path, when in before.items()) == 1
 
 
+def test_of_a_folder_that_grows_the_new_images_are_done(model, album, tmp_path, capsys):
+    upscale([album], model=model, output=tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
+    write_image(album / "new.png", noise(5, 6, 3))
+    upscale([album], model=model, output=tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "going on: 4 images are done" in printed
+    assert "1 of 1 images written" in printed
+    assert (tmp_path / "out" / "new.png").exists()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(ValueError, match="exists and is not of an unfinished run"):
+        upscale([album], model=model, output=tmp_path / "out", ensemble=True)
+
+
 def test_no_output_replaces_another_input(model, tmp_path, capsys):
     for name in ("a.png", "a_x2.png"):
         write_image(tmp_path / name, noise(5, 6))
@@ -197,7 +211,7 @@ def test_inputs_that_name_nothing_are_reported(model, album, tmp_path, capsys):
     assert re.match("error: .*empty holds no image", first)
     assert re.match(r"error: no file matches .*\*\.gif$", second)
     assert re.match(r"error: cannot read image .*none\.png: no such file$", third)
-    assert outputs(tmp_path / "out", hidden=False) == ["a.png"]
+    assert outputs(tmp_path / "out") == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import csv
 import io
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -396,3 +398,30 @@ def test_workers_of_ray_that_end_cost_nothing_but_the_image_that_ends_them(tmp_p
     assert actual.keys() == expected.keys()
     for name, image in expected.items():
         np.testing.assert_array_equal(actual[name], image)
+
+
+@pytest.mark.slow
+def test_workers_of_ray_end_in_order(model, tmp_path):
+    """SIGTERM leaves nothing half-written, and the same command goes on."""
+    pytest.importorskip("ray", reason="needs Ray, of the extra scale")
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        image = rng.integers(0, 256, (120, 8 + number % 2, 3), np.uint8)
+        write_image(tmp_path / "in" / f"{number}.png", image)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sr_jax", "upscale", tmp_path / "in", "--output", out, "--ray"]
+    command += ["--workers", "2", "--model", model]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(out.glob("*.png")):
+            time.sleep(0.01)
+        process.terminate()
+        errors = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "SIGTERM" not in errors
+    there = pixels(out)
+    assert 0 < len(there) < 80
+    assert not list(out.glob(".*.tmp"))
+    ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert f"going on: {len(there)} images are done" in ran.stdout
+    assert len(pixels(out)) == 80

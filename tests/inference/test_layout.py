@@ -28,6 +28,17 @@ def test_auto_takes_the_largest_tile_that_fits(network, memory):
         assert "the whole image" in whole.reason
 
 
+@pytest.mark.parametrize("bucket", [1, 32])
+def test_of_a_small_image_only_its_own_program_is_compiled(network, photo, monkeypatch, bucket):
+    model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
+    asked = []
+    monkeypatch.setattr("sr_jax.inference.layout.largest_tile", lambda *_: asked.append(1))
+    compiled.cache_clear()
+    run_network(model, variables, photo(40, 50), 2, Settings(tile="auto", bucket=bucket))
+    assert not asked
+    assert compiled.cache_info().misses == 1
+
+
 def test_what_convolutions_cannot_take_is_refused(network, monkeypatch):
     model, variables = network("edsr_baseline", n_resblocks=1, n_feats=8)
     ram = psutil.virtual_memory().total

@@ -174,6 +174,11 @@ def test_an_image_is_dropped_upscaled_compared_and_downloaded(tab, server, home,
     )
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
+    tab.get_by_label("Images of this machine").click()  # of which the original is none
+    tab.get_by_role("option", name="a.png").click()
+    tab.get_by_text("a.png: 48 x 40 pixels, 8-bit RGB").wait_for()
+    assert "dB" not in run(tab)
+
 
 def test_a_broken_file_is_a_message_and_the_page_goes_on(tab, server, home):
     tab.goto(server)

@@ -50,7 +50,7 @@ def test_a_task_that_is_submitted_again_has_the_part_it_had():
     [
         ("0/3", {}, "--part is 0/3, expected 1/3 to 3/3"),
         ("4/3", {}, "--part is 4/3"),
-        ("1/0", {}, "--part is 1/0"),
+        ("1/0", {}, "--part is 1/0, and there is at least one part"),
         ("third", {}, "--part is 'third', expected 3/8 or, in a SLURM array, 8 or auto"),
         ("-2", {}, "--part is '-2'"),
         ("auto", {}, "is for SLURM arrays, and SLURM_ARRAY_TASK_ID is not set: give"),
