@@ -48,7 +48,7 @@ def plan(
         ray["images/s from first to last"] / rows["one process"]["images/s from first to last"]
     )
     jobs = math.ceil(images / job)
-    block = len(split(range(int(job)), gpus)[0])
+    block = len(split(range(int(job)), gpus)[0].items)
     naming = job * rows["names"]["seconds"] / rows["names"]["images"]
     seconds = images / (rate * gpus) + jobs * (ray["seconds to the first"] + naming)
     hours = seconds / 3600

@@ -52,11 +52,15 @@ def test_the_plan_follows_from_its_numbers():
     given = {"rate": 10.0, "pixels": 200.0, "images": 1e6, "gpus": 10}
     given |= {"job": 1e5, "gpu_hour": 2.0, "gigabyte_month": 1.0, "thousand_puts": 1.0}
     given |= {"thousand_gets": 0.1, "hours_between_ends": 10.0, "failing": 1e-3}
-    found = {what: much for what, much, _ in plan(rows, **given)}
+    planned = plan(rows, **given)
+    found = {what: much for what, much, _ in planned}
+    details = {what: by for what, _, by in planned}
     assert found["jobs"].startswith("10 of 100,000 images")
     assert found["memory of the command"] == "0.1 GB"
     assert found["time"] == f"{(1e6 / 100 + 380) / 3600:.1f} h"
     assert found["CPU cores that a GPU needs for files"] == "1.0"
+    # Blocks are of 64 images: two files of records for each, one of which is read again.
+    assert "1,031,250 put, 1,015,625 got" in details["requests"]
     assert found["storage"].endswith(", 1 a month")
     assert found["images that fail"] == "1,000"
     assert found["two workers against one process, here"] == "1.50 times"
