@@ -1,0 +1,1 @@
+"""How long does it take from the start of a process to the first upscaled image?"""
