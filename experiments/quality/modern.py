@@ -9,8 +9,10 @@ PHOTOS = f"{TRAIN}/photos"  # with free licences
 T91 = f"{TRAIN}/T91"  # those of the papers
 # Without 302003, which is `woman` of Set5, larger (results/overlap.md). The papers trained on it.
 BSDS199 = "runs/quality/BSDS199"
-# Where there is most to learn in the photographs. These and the next are made by prepare.py.
-TEXTURED = "runs/quality/textured"
+# Where there is most to learn in the photographs, and in the 290. These and the next are made by
+# prepare.py.
+TEXTURED_PHOTOS = "runs/quality/textured"
+TEXTURED_290 = "runs/quality/textured_290"
 START = "runs/quality/srcnn_{}_start.safetensors"
 
 
@@ -69,12 +71,12 @@ def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
     return shorten(config, steps=45_000 if scale == 3 else 25_000, rate=5e-4, data=data)
 
 
-def vdsr() -> ConfigDict:
+def vdsr(data: str = f"{T91},{BSDS199}") -> ConfigDict:
     """VDSR on 290 of the 291 images of the paper."""
     config = configuration.load_recipe("vdsr").unlock()
     config.loss.name = "mse"
     config.loss.scale = 255.0
-    return shorten(config, steps=20_000, rate=5e-4, batch=16, patch=41, data=f"{T91},{BSDS199}")
+    return shorten(config, steps=20_000, rate=5e-4, batch=16, patch=41, data=data)
 
 
 def small_edsr(scale: int) -> ConfigDict:

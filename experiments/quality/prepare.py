@@ -1,5 +1,6 @@
 """What trainings are made of: folders of images, and the network that SRCNN starts from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,21 @@ from sr_jax.imaging.files import write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import create_model, variable_shapes
 
-SIDE = 192  # of a crop, twice that of the largest patch at x2
+# Where there is most to learn: of which folders, and the side of a crop. That of the photographs is
+# twice the largest patch at x2.
+TEXTURED = {
+    modern.TEXTURED_PHOTOS: ((modern.PHOTOS,), 192),
+    modern.TEXTURED_290: ((modern.T91, modern.BSDS199), 128),
+}
 
 
 def prepare(config: ConfigDict) -> None:
     """Makes what a recipe names below runs/quality."""
-    if modern.BSDS199 in config.data.path:
+    if modern.BSDS199 in config.data.path or modern.TEXTURED_290 in config.data.path:
         link_images()
-    if modern.TEXTURED in config.data.path:
-        cut_textured()
+    for folder, (sources, side) in TEXTURED.items():
+        if folder in config.data.path:
+            cut_textured(Path(folder), sources, side)
     for kernels in ("915", "955"):
         if config.init_from == modern.START.format(kernels):
             write_start(kernels)
@@ -38,32 +45,35 @@ def link_images() -> None:
             link.symlink_to(path.resolve())
 
 
-def cut_textured(share: float = 0.5) -> None:
-    """Cuts the photographs into squares and keeps those that bicubic interpolation blurs most.
+def cut_textured(folder: Path, sources: Sequence[str], side: int, *, share: float = 0.5) -> None:
+    """Cuts images into squares and keeps those that bicubic interpolation blurs most.
 
-    The photographs that validate stay as they are.
+    The images that validate are those of the first folder, as they are.
 
     Args:
-        share: of the squares.
+        folder: is made, unless it is there.
+        sources: folders of images.
+        side: of the squares, in pixels.
+        share: of the squares that is kept.
     """
-    folder = Path(modern.TEXTURED)
     if folder.exists():
         return
     squares: list[tuple[float, str, np.ndarray]] = []
-    for pair in load("folder", "train", path=modern.PHOTOS):
-        image = pair.hr()
-        for top in range(0, image.shape[0] - SIDE + 1, SIDE):
-            for left in range(0, image.shape[1] - SIDE + 1, SIDE):
-                square = image[top : top + SIDE, left : left + SIDE]
-                blurred = imresize(imresize(square, 1 / 2), size=square.shape[:2])
-                error = float(np.abs(blurred.astype(np.float32) - square).mean())
-                squares.append((error, f"{pair.name}_{top}_{left}.png", square))
+    made = folder.with_name(f"{folder.name}.new")
+    for source in sources:
+        for pair in load("folder", "train", path=source):
+            image = pair.hr()
+            for top in range(0, image.shape[0] - side + 1, side):
+                for left in range(0, image.shape[1] - side + 1, side):
+                    square = image[top : top + side, left : left + side]
+                    blurred = imresize(imresize(square, 1 / 2), size=square.shape[:2])
+                    error = float(np.abs(blurred.astype(np.float32) - square).mean())
+                    squares.append((error, f"{pair.name}_{top}_{left}.png", square))
+    for pair in load("folder", "validation", path=sources[0]):
+        write_image(made / "validation" / f"{pair.name}.png", pair.hr())
     squares.sort(key=lambda square: -square[0])
-    made = folder.with_name("textured.new")
     for _, name, square in squares[: round(share * len(squares))]:
         write_image(made / "train" / name, square)
-    for pair in load("folder", "validation", path=modern.PHOTOS):
-        write_image(made / "validation" / f"{pair.name}.png", pair.hr())
     made.rename(folder)
 
 

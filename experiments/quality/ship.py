@@ -91,7 +91,7 @@ def main(
     config = load_config(name)
     workdir = workdir or Path("runs/quality") / name
     model, variables = weights.load(workdir / "weights-best.safetensors")
-    free = config.data.path in (modern.PHOTOS, modern.TEXTURED)
+    free = config.data.path in (modern.PHOTOS, modern.TEXTURED_PHOTOS)
     folder = pretrained.FOLDER if free else FOLDER / "weights"
     place = folder / f"{output or name}.safetensors"
     kept = place.with_suffix(".new.safetensors")
@@ -138,15 +138,17 @@ def main(
 
 def describe_data(paths: Sequence[str]) -> str:
     """What a card says of the training images of trainings that went on from one another."""
-    if {modern.PHOTOS, modern.TEXTURED} >= set(paths):
-        when = "at last " if len(set(paths)) > 1 else ""
-        part = f"; {when}the half of them with most texture" if modern.TEXTURED in paths else ""
+    textured = {modern.TEXTURED_PHOTOS, modern.TEXTURED_290} & set(paths)
+    when = "at last " if len(set(paths)) > 1 else ""
+    part = f"; {when}the half of them with most texture" if textured else ""
+    if {modern.PHOTOS, modern.TEXTURED_PHOTOS} >= set(paths):
         return (
             "123 photographs, 56 megapixels, ten of which validated, with licences that "
             "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
             f"names authors and licences{part}"
         )
-    return f"{' and '.join(Path(part).name for part in paths[-1].split(','))}, for academic use"
+    folders = [Path(folder).name for folder in paths[0].split(",")]
+    return f"{' and '.join(folders)}{part}, for academic use"
 
 
 if __name__ == "__main__":

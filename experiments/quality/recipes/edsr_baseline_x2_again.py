@@ -6,7 +6,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import TEXTURED, shorten
+from experiments.quality.modern import TEXTURED_PHOTOS, shorten
 from sr_jax import configuration
 
 
@@ -14,4 +14,4 @@ def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
     config = configuration.load_recipe("edsr", "x2,baseline").unlock()
     config.init_from = "edsr_baseline_x2"
-    return shorten(config, steps=13_000, rate=4e-4, data=TEXTURED)
+    return shorten(config, steps=13_000, rate=4e-4, data=TEXTURED_PHOTOS)

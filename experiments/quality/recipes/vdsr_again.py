@@ -1,15 +1,15 @@
-"""VDSR once more from where vdsr ended.
+"""VDSR once more from where vdsr ended, on patches with more texture.
 
 python -m experiments.quality.ship vdsr_again --after vdsr --as vdsr
 """
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import vdsr
+from experiments.quality.modern import TEXTURED_290, vdsr
 
 
 def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
-    config = vdsr().unlock()
+    config = vdsr(TEXTURED_290).unlock()
     config.init_from = "experiments/quality/weights/vdsr.safetensors"
     return config.lock()
