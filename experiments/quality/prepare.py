@@ -1,8 +1,8 @@
 """What trainings are made of: folders of images, and the network that SRCNN starts from."""
 
-from collections.abc import Sequence
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,11 +15,28 @@ from sr_jax.imaging.files import write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import create_model, variable_shapes
 
-# Where there is most to learn: of which folders, and the side of a crop. That of the photographs is
-# twice the largest patch at x2.
+
+class Cut(NamedTuple):
+    """Squares of images where there is most to learn.
+
+    Attributes:
+        sources: folders of images; those of the first that validate stay as they are.
+        side: of the squares, in pixels. Of the photographs it is twice the largest patch at x2.
+        factors: by which the images are reduced before they are cut.
+        share: of the squares that is kept.
+    """
+
+    sources: tuple[str, ...]
+    side: int
+    factors: tuple[float, ...] = (1.0,)
+    share: float = 0.5
+
+
+SCALES = (1.0, 0.75, 0.5)
 TEXTURED = {
-    modern.TEXTURED_PHOTOS: ((modern.PHOTOS,), 192),
-    modern.TEXTURED_290: ((modern.T91, modern.BSDS199), 128),
+    modern.TEXTURED_PHOTOS: Cut((modern.PHOTOS,), 192),
+    modern.TEXTURED_SCALES: Cut((modern.PHOTOS,), 192, SCALES),
+    modern.TEXTURED_290: Cut((modern.T91, modern.BSDS199), 128, SCALES),
 }
 
 
@@ -27,9 +44,9 @@ def prepare(config: ConfigDict) -> None:
     """Makes what a recipe names below runs/quality."""
     if modern.BSDS199 in config.data.path or modern.TEXTURED_290 in config.data.path:
         link_images()
-    for folder, (sources, side) in TEXTURED.items():
-        if folder in config.data.path:
-            cut_textured(Path(folder), sources, side)
+    for folder, cut in TEXTURED.items():
+        if folder == config.data.path:
+            cut_textured(Path(folder), cut)
     for kernels in ("915", "955"):
         if config.init_from == modern.START.format(kernels):
             write_start(kernels)
@@ -45,34 +62,31 @@ def link_images() -> None:
             link.symlink_to(path.resolve())
 
 
-def cut_textured(folder: Path, sources: Sequence[str], side: int, *, share: float = 0.5) -> None:
+def cut_textured(folder: Path, cut: Cut) -> None:
     """Cuts images into squares and keeps those that bicubic interpolation blurs most.
-
-    The images that validate are those of the first folder, as they are.
 
     Args:
         folder: is made, unless it is there.
-        sources: folders of images.
-        side: of the squares, in pixels.
-        share: of the squares that is kept.
+        cut: what is cut, and how.
     """
     if folder.exists():
         return
+    side = cut.side
     squares: list[tuple[float, str, np.ndarray]] = []
     made = folder.with_name(f"{folder.name}.new")
-    for source in sources:
+    for source, factor in itertools.product(cut.sources, cut.factors):
         for pair in load("folder", "train", path=source):
-            image = pair.hr()
+            image = pair.hr() if factor == 1 else imresize(pair.hr(), factor)
             for top in range(0, image.shape[0] - side + 1, side):
                 for left in range(0, image.shape[1] - side + 1, side):
                     square = image[top : top + side, left : left + side]
                     blurred = imresize(imresize(square, 1 / 2), size=square.shape[:2])
                     error = float(np.abs(blurred.astype(np.float32) - square).mean())
-                    squares.append((error, f"{pair.name}_{top}_{left}.png", square))
-    for pair in load("folder", "validation", path=sources[0]):
+                    squares.append((error, f"{pair.name}_{factor:g}_{top}_{left}.png", square))
+    for pair in load("folder", "validation", path=cut.sources[0]):
         write_image(made / "validation" / f"{pair.name}.png", pair.hr())
     squares.sort(key=lambda square: -square[0])
-    for _, name, square in squares[: round(share * len(squares))]:
+    for _, name, square in squares[: round(cut.share * len(squares))]:
         write_image(made / "train" / name, square)
     made.rename(folder)
 

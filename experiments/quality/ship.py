@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from experiments.quality import modern
+from experiments.quality import modern, prepare
 from experiments.quality.part import FOLDER, load_config
 from sr_jax import pretrained, weights
 from sr_jax.data.sources import ImagePair
@@ -30,6 +30,8 @@ from sr_jax.storage import write_bytes
 BENCHMARKS = ("Set5", "Set14", "B100")
 JPEG = " JPEG 75"  # after a benchmark's name
 PAPERS = {"edsr": "edsr_baseline"}  # architecture -> the published one that it stands beside
+# Data sets with licences that let their networks ship.
+FREE = {modern.PHOTOS, modern.TEXTURED_PHOTOS, modern.TEXTURED_SCALES}
 MOST = 0.005  # dB that float16 may cost
 LIMITS = {
     "bicubic": "Made for clean images that were reduced by bicubic interpolation. It sharpens "
@@ -91,7 +93,7 @@ def main(
     config = load_config(name)
     workdir = workdir or Path("runs/quality") / name
     model, variables = weights.load(workdir / "weights-best.safetensors")
-    free = config.data.path in (modern.PHOTOS, modern.TEXTURED_PHOTOS)
+    free = config.data.path in FREE
     folder = pretrained.FOLDER if free else FOLDER / "weights"
     place = folder / f"{output or name}.safetensors"
     kept = place.with_suffix(".new.safetensors")
@@ -138,16 +140,18 @@ def main(
 
 def describe_data(paths: Sequence[str]) -> str:
     """What a card says of the training images of trainings that went on from one another."""
-    textured = {modern.TEXTURED_PHOTOS, modern.TEXTURED_290} & set(paths)
-    when = "at last " if len(set(paths)) > 1 else ""
-    part = f"; {when}the half of them with most texture" if textured else ""
-    if {modern.PHOTOS, modern.TEXTURED_PHOTOS} >= set(paths):
+    when, part = "at last " if len(set(paths)) > 1 else "", ""
+    if cut := prepare.TEXTURED.get(paths[-1]):
+        reduced = ", also of them reduced to 3/4 and 1/2" if cut.factors[1:] else ""
+        part = f"; {when}the half of their squares with most texture{reduced}"
+    if set(paths) <= FREE:
         return (
             "123 photographs, 56 megapixels, ten of which validated, with licences that "
             "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
             f"names authors and licences{part}"
         )
-    folders = [Path(folder).name for folder in paths[0].split(",")]
+    first = prepare.TEXTURED.get(paths[0])
+    folders = [Path(name).name for name in (first.sources if first else paths[0].split(","))]
     return f"{' and '.join(folders)}{part}, for academic use"
 
 

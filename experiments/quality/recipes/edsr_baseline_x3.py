@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import TEXTURED_PHOTOS, shorten
+from experiments.quality.modern import TEXTURED_SCALES, shorten
 from sr_jax import configuration
 
 
@@ -10,4 +10,4 @@ def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
     config = configuration.load_recipe("edsr", "x3,baseline").unlock()
     config.init_from = "edsr_baseline_x2"
-    return shorten(config, steps=10_000, rate=4e-4, patch=32, data=TEXTURED_PHOTOS)
+    return shorten(config, steps=10_000, rate=4e-4, patch=32, data=TEXTURED_SCALES)
