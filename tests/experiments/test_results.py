@@ -20,6 +20,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("memory.training", "training"),
         ("published.score", "rows"),
         ("quality.part", "edsr_baseline_x2"),
+        ("quality.part", "edsr_baseline_x2_again"),
         ("quality.part", "edsr_photo_x2"),
         ("quality.part", "edsr_photo_x4"),
         ("quality.part", "edsr_small_x2"),
