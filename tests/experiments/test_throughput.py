@@ -363,6 +363,7 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")  # by OpenVINO, of which JAX warns
 @pytest.mark.parametrize(
     ("model", "task"),
     [(model, "train") for model in NINE] + [("vdsr", "inference"), ("mdsr", "inference")],
