@@ -129,7 +129,7 @@ def main(
         "commit": rest.partition("commit ")[2].partition(",")[0],
         "updates": sum(parts[-1]["step"] for parts in trainings),
         "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
-        "hardware": f"{trainings[-1][-1]['cores']} of {hardware}",
+        "hardware": f"{trainings[-1][-1]['cores']} of {hardware.rpartition(' of ')[2]}",
         "scores": scores,
         "limits": LIMITS[config.data.degradation],
     }

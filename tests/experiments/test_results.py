@@ -24,6 +24,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("quality.part", "edsr_photo_x2"),
         ("quality.part", "edsr_photo_x4"),
         ("quality.part", "edsr_small_x2"),
+        ("quality.part", "edsr_small_x3"),
         ("quality.part", "edsr_small_x4"),
         ("quality.part", "srcnn_915_x2"),
         ("quality.part", "srcnn_915_x3"),
