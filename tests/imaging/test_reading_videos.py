@@ -204,7 +204,8 @@ def test_of_a_video_cut_within_a_frame_what_is_whole_is_taken(tmp_path):
     video = VideoFile(path)
     count = video.count(nothing)
     assert 30 < count < 42
-    assert "breaks off in its last frame (Invalid data" in video.notes[0]
+    # A decoder of several threads does not say that its last frame was damaged.
+    assert any("breaks off" in note or "the rest is missing" in note for note in video.notes)
     assert len([*video.frames(0)]) == count
 
 
