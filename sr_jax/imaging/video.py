@@ -185,13 +185,14 @@ class VideoFile:
                     if number == 0 and frame.is_corrupt:
                         early += 1
                         continue
+                    time = _time(frame)
                     if frame.is_corrupt:
-                        broken, until = "its decoder says so", _time(frame)
-                    if broken and _time(frame) >= until:
+                        broken, until = "its decoder says so", time or 0
+                    if broken and (time is None or time >= until):
                         continue
                     first = first or frame
                     self._check(frame, first, number, last)
-                    number, last = number + 1, _time(frame)
+                    number, last = number + 1, time
                     yield frame
             start, told = container.start_time or 0, container.duration
         if whole and early:
