@@ -93,7 +93,7 @@ def _encode(
 
         # Room for what does not compress: imagecodecs' own is too little for tall, thin noise.
         room = 2 * image.nbytes + 64 * len(image) + 4096
-        # Of 8 bits, run lengths alone are as small as zlib's default, and four times as fast.
+        # Of 8 bits, run lengths alone are as small as zlib's default, and much faster.
         strategies = imagecodecs.PNG.STRATEGY
         strategy = strategies.RLE if image.dtype == np.uint8 else strategies.DEFAULT
         content = bytes(imagecodecs.png_encode(image, strategy=strategy, out=room))
