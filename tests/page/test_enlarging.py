@@ -219,7 +219,7 @@ def test_too_little_memory_is_told_before_any_work(networks, photo, tmp_path, mo
 def test_networks_are_those_given_those_that_ship_and_bicubic(networks):
     assert networks.names == [AUTOMATIC, "mine", *pretrained.cards(), BICUBIC]
     assert networks.scales("mine") == (2,)
-    assert networks.scales(AUTOMATIC) == (2, 4)
+    assert networks.scales(AUTOMATIC) == (2, 3, 4)
     assert networks.scales(BICUBIC) == (2, 3, 4)
 
 
@@ -229,11 +229,12 @@ def test_the_best_for_an_image_is_what_upscale_takes(networks, photo, tmp_path):
         ("photo.png", "bicubic", "clean images"),
         ("photo.jpg", "photo", "JPEG"),
     ):
-        for scale in (2, 3):
-            name = pretrained.choose(scale, kind).name
-            resized = "" if scale == 2 else ", x4 and then resized"
+        for scale in (2, 2.5):
+            card = pretrained.choose(scale, kind)
+            own = min(each for each in card.scales if each >= scale)
+            resized = "" if own == scale else f", x{own} and then resized"
             words, upscaler = networks.find(AUTOMATIC, tmp_path / file, scale)
-            assert words == f"{name}, made for {made}{resized}"
+            assert words == f"{card.name}, made for {made}{resized}"
             assert upscaler.scale == scale
 
 
