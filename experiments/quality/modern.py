@@ -72,12 +72,12 @@ def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
     return shorten(config, steps=45_000 if scale == 3 else 25_000, rate=5e-4, data=data)
 
 
-def vdsr(data: str = f"{T91},{BSDS199}") -> ConfigDict:
+def vdsr(data: str = f"{T91},{BSDS199}", steps: int = 20_000) -> ConfigDict:
     """VDSR on 290 of the 291 images of the paper."""
     config = configuration.load_recipe("vdsr").unlock()
     config.loss.name = "mse"
     config.loss.scale = 255.0
-    return shorten(config, steps=20_000, rate=5e-4, batch=16, patch=41, data=data)
+    return shorten(config, steps=steps, rate=5e-4, batch=16, patch=41, data=data)
 
 
 def small_edsr(scale: int) -> ConfigDict:

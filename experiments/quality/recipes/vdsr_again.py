@@ -10,6 +10,6 @@ from experiments.quality.modern import TEXTURED_290, vdsr
 
 def get_config() -> ConfigDict:
     """The recipe; it takes no arguments."""
-    config = vdsr(TEXTURED_290).unlock()
+    config = vdsr(TEXTURED_290, steps=16_000).unlock()
     config.init_from = "experiments/quality/weights/vdsr.safetensors"
     return config.lock()
