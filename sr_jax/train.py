@@ -22,6 +22,7 @@ from sr_jax.cluster import StopRequest, from_first
 from sr_jax.data import photo, pipeline, resident
 from sr_jax.data.patches import PatchSampler
 from sr_jax.evaluation.validation import validate
+from sr_jax.host_memory import give_back
 from sr_jax.mesh import fetch, make_mesh, replicated
 from sr_jax.models import count_parameters, describe_model
 from sr_jax.models.network import Network
@@ -166,6 +167,7 @@ def _train(
                 pending.clear()
                 writer.write_scalars(done, logged)
                 display.entry(done, logged)
+                give_back()  # what compiling took
             if due(recipe.checkpoint_every):
                 checkpoints.save(done, state)
             if interrupted and done < stop:

@@ -27,6 +27,7 @@ from experiments.throughput.networks import ENGINES, Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
 from experiments.throughput.timing import column, peaks
+from sr_jax.host_memory import give_back
 from sr_jax.interop.torch import from_torch
 from sr_jax.ops.target import compiler_options
 
@@ -265,7 +266,8 @@ def peak_memory(cell: Cell, name: str, layout: str, compile_limit: float) -> dic
         contender.run()  # PyTorch makes Adam's moments in the first step
     gc.collect()
     if not on_accelerator():
-        forget_peak()  # the compiler's
+        give_back()  # what compiling took
+        forget_peak()
     contender.run()
     if not on_accelerator():
         return {"peak_bytes": resident("VmHWM"), "before_bytes": before}

@@ -118,7 +118,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = ConvPReLU(x.shape[-1], name="body_0")(x)
-        return x + Conv(x.shape[-1], name="body_1")(y)
+        return Conv(x.shape[-1], name="body_1")(y, x)
 
 
 class MultiSourceProjection(nn.Module):

@@ -64,7 +64,7 @@ class EDSR(Network):
         x = Conv(self.n_feats, name="head")(x)
         block = ResidualBlock(self.n_feats, res_scale=self.res_scale, name="body")
         y = repeat(block, self.n_resblocks)(x)
-        x = x + Conv(self.n_feats, name="body_conv")(y)
+        x = Conv(self.n_feats, name="body_conv")(y, x)
         x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
         x = Conv(self.n_colors, name="tail")(x)
         if self.n_colors == 3:

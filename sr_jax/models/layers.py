@@ -4,6 +4,7 @@ Layout is NHWC for images and HWIO for kernels. Parameters are stored in float32
 dtype of the images that pass through, so one set of weights serves bfloat16, float32 and float64.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,8 @@ class Conv(nn.Module):
         use_bias: whether a bias is added.
         padding: 'zeros', 'replicate' or 'valid' (see `conv2d`).
         kernel_init, bias_init: None takes PyTorch's default, uniform in +-1/sqrt(k * k * C_in).
-        activation: applied to the result, for layers that are repeated.
+        activation: elementwise function of the result.
+        residual_scale: factor on the result before it is added to `skip`.
     """
 
     features: int
@@ -55,16 +57,33 @@ class Conv(nn.Module):
     kernel_init: Initializer | None = None
     bias_init: Initializer | None = None
     activation: Callable[[jax.Array], jax.Array] | None = None
+    residual_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, skip: jax.Array | None = None) -> jax.Array:
+        """The layer.
+
+        Args:
+            x: (N, H, W, C).
+            skip: of the result's shape, added to it.
+        """
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         default = uniform_fan_in(int(np.prod(shape[:3])))
-        y = conv2d(x, self.param("kernel", self.kernel_init or default, shape), self.padding)
+        kernel = self.param("kernel", self.kernel_init or default, shape)
+        operands = [] if skip is None else [skip]
         if self.use_bias:
-            bias = self.param("bias", self.bias_init or default, (self.features,))
-            y = add_bias(y, bias)
-        return self.activation(y) if self.activation else y
+            operands.append(self.param("bias", self.bias_init or default, (self.features,)))
+
+        def finish(y: jax.Array, *operands: jax.Array) -> jax.Array:
+            if self.use_bias:
+                y = add_bias(y, operands[-1])
+            if self.activation:
+                y = self.activation(y)
+            if self.residual_scale != 1:
+                y = y * self.residual_scale
+            return y if skip is None else operands[0] + y
+
+        return conv2d(x, kernel, self.padding, finish, *operands)
 
 
 class MeanShift(nn.Module):
@@ -224,9 +243,9 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = relu(Conv(self.n_feats, self.kernel_size, name="conv_0")(x))
-        y = Conv(self.n_feats, self.kernel_size, name="conv_1")(y)
-        return x + y * self.res_scale
+        conv = functools.partial(Conv, self.n_feats, self.kernel_size)
+        y = conv(activation=relu, name="conv_0")(x)
+        return conv(residual_scale=self.res_scale, name="conv_1")(y, x)
 
 
 def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:

@@ -78,7 +78,7 @@ class MDSR(Network):
             outputs[branch] = repeat(block, 2)(x)
         x = outputs[scale]
         y = repeat(ResidualBlock(self.n_feats, name="body"), self.n_resblocks)(x)
-        x = x + Conv(self.n_feats, name="body_conv")(y)
+        x = Conv(self.n_feats, name="body_conv")(y, x)
         for branch in branches:
             outputs[branch] = Upsampler(branch, self.n_feats, name=f"upsampler_x{branch}")(x)
         x = Conv(self.n_colors, name="tail")(outputs[scale])

@@ -35,7 +35,7 @@ class ResidualChannelAttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = relu(Conv(self.n_feats, name="conv_0")(x))
+        y = Conv(self.n_feats, activation=relu, name="conv_0")(x)
         y = Conv(self.n_feats, name="conv_1")(y)
         return x + ChannelAttention(self.reduction, name="attention")(y)
 
@@ -52,7 +52,7 @@ class ResidualGroup(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         block = ResidualChannelAttentionBlock(self.n_feats, self.reduction, name="blocks")
         y = repeat(block, self.n_resblocks, unroll_up_to=self.unroll_up_to)(x)
-        return x + Conv(self.n_feats, name="conv")(y)
+        return Conv(self.n_feats, name="conv")(y, x)
 
 
 class RCAN(Network):
@@ -98,7 +98,7 @@ class RCAN(Network):
             self.n_resblocks, self.n_feats, self.reduction, unroll_up_to, name="body"
         )
         y = repeat(group, self.n_resgroups, unroll_up_to=unroll_up_to)(x)
-        x = x + Conv(self.n_feats, name="body_conv")(y)
+        x = Conv(self.n_feats, name="body_conv")(y, x)
         x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
         x = Conv(self.n_colors, name="tail")(x)
         if self.n_colors == 3:

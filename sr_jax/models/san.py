@@ -96,7 +96,7 @@ class ResidualAttentionGroup(nn.Module):
         blocks = repeat(ResidualBlock(self.n_feats, name="rcab"), self.n_resblocks, unroll_up_to=0)
         y = blocks(x)
         y = SecondOrderChannelAttention(self.reduction, name="soca")(y)
-        return x + Conv(self.n_feats, name="conv_last")(y) + source
+        return Conv(self.n_feats, name="conv_last")(y, x) + source
 
 
 class NonLocalBlock(nn.Module):

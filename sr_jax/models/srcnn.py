@@ -64,8 +64,7 @@ class SRCNN(Network):
                 padding=self.padding,
                 kernel_init=nn.initializers.normal(0.001),  # TPAMI section 3.3
                 bias_init=nn.initializers.zeros,
+                activation=relu if index < len(widths) - 1 else None,
                 name=f"conv_{index}",
             )(x)
-            if index < len(widths) - 1:
-                x = relu(x)
         return x

@@ -62,7 +62,7 @@ class VDSR(Network):
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
             bias_init=nn.initializers.zeros,
         )
-        y = relu(conv(self.n_feats, name="head")(x))
+        y = conv(self.n_feats, activation=relu, name="head")(x)
         y = repeat(conv(self.n_feats, activation=relu, name="body"), self.depth - 2)(y)
         x = x + conv(self.n_colors, name="tail")(y)
         if self.n_colors == 3:

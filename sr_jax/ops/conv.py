@@ -14,13 +14,22 @@ from sr_jax.ops.target import for_one_cpu, platform
 PADDINGS = ("zeros", "replicate", "valid")
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array:
+def conv2d(
+    x: jax.Array,
+    kernel: jax.Array,
+    padding: str = "zeros",
+    finish: direct.Finish = lambda y: y,
+    *operands: jax.Array,
+) -> jax.Array:
     """Cross-correlation with stride 1. On a CPU its gradient stays fast inside loops.
 
     Args:
         x: (N, H, W, C).
         kernel: (kh, kw, C, D) with odd kh and kw.
         padding: 'zeros' or 'replicate' keep (H, W); 'valid' gives (H - kh + 1, W - kw + 1).
+        finish: an elementwise function of the result and `operands`, such as bias and activation.
+            On a CPU it is applied to parts of large results, while the caches hold them.
+        *operands: (N, H', W', D) or (D,).
 
     Returns:
         (N, H', W', D) in the dtype of `x`.
@@ -32,12 +41,14 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: str = "zeros") -> jax.Array
     kernel = kernel.astype(x.dtype)
     height, width = kernel.shape[:2]
     if height == width == 1:  # a matrix product is over twice as fast as a 1x1 convolution
-        return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
+        return finish(jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0]), *operands)
     around = (height // 2, width // 2)
     if padding == "replicate":
         x = direct.pad(x, around, mode="edge")
     sides = around if padding == "zeros" else (0, 0)
-    return cpu.conv2d(sides, x, kernel) if for_one_cpu() else direct.convolve(x, kernel, sides)
+    if for_one_cpu():
+        return cpu.conv2d_finished(sides, finish, x, kernel, *operands)
+    return finish(direct.convolve(x, kernel, sides), *operands)
 
 
 def check_padding(padding: str) -> None:

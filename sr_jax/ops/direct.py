@@ -1,12 +1,14 @@
 """A convolution and its weight gradient, each as one XLA convolution."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 Padding = tuple[int, int]
+Finish = Callable[..., jax.Array]
 
 
 def pad(x: jax.Array, padding: Padding, mode: str = "constant") -> jax.Array:

@@ -44,6 +44,20 @@ def test_conv2d_equals_autodiff(size, padding):
         assert_same_gradients(ours, plain, *operands, tolerance=1e-12)
 
 
+def test_the_gradient_of_a_large_batch_is_the_sum_over_its_images():
+    """float64; the same products summed in another order: 1e-12. On a CPU in two groups."""
+
+    def plain(x, *kernels):
+        return jnp.concatenate([stock(x, k, ((1, 1), (1, 1))) for k in kernels], -1)
+
+    def ours(x, *kernels):
+        return jnp.concatenate([conv2d(x, k) for k in kernels], -1)
+
+    with jax.enable_x64(True):
+        operands = normal((4, 60, 50, 3), (3, 3, 3, 2), (3, 3, 3, 9))
+        assert_same_gradients(ours, plain, *operands, tolerance=1e-12)
+
+
 @pytest.mark.parametrize("size", [(8, 6), (7, 8), (5, 9)])
 def test_halving_convolution_equals_autodiff(size):
     """float64; the same products summed in another order: 1e-12."""
@@ -137,6 +151,42 @@ def test_gradients_are_convolutions_in_the_order_of_memory():
         assert "stablehlo.convolution" in program
         plain = "dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
         assert program.count(plain) == program.count("dim_numbers = ")
+
+
+@pytest.mark.parametrize(
+    ("shape", "padding"),
+    [
+        ((1, 154, 253, 64), "zeros"),
+        ((1, 154, 253, 64), "valid"),
+        ((10, 63, 61, 64), "zeros"),
+        ((1, 3, 13_000, 64), "zeros"),  # fewer rows than a band and those around it
+    ],
+)
+def test_large_layers_are_finished_block_by_block(shape, padding):
+    """float32, of the largest value: 1e-6, for the same operations in the same order."""
+
+    def finish(y, skip, bias):
+        return skip + 0.5 * jnp.maximum(y + bias, 0)
+
+    def whole(x, kernel, *operands):
+        return finish(conv2d(x, kernel, padding), *operands)
+
+    def ours(x, kernel, *operands):
+        return conv2d(x, kernel, padding, finish, *operands)
+
+    shrunk = 0 if padding == "zeros" else 2
+    out = (shape[0], shape[1] - shrunk, shape[2] - shrunk, 64)
+    operands = [a.astype(np.float32) for a in normal(shape, (3, 3, 64, 64), out, 64)]
+    values, expected = (jax.jit(f)(*operands) for f in (ours, whole))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    for a, b in zip(*(pull_back(f, operands) for f in (ours, whole)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+def pull_back(function, operands):
+    """The gradients of the sum of the squares of a function's values."""
+    loss = jax.jit(jax.grad(lambda x: (function(*x) ** 2).sum()))
+    return loss(operands)
 
 
 def test_layers_on_large_images_share_memory():

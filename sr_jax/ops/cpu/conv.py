@@ -5,18 +5,21 @@ experiments/throughput/NOTES.md has what the forms were measured to win.
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from sr_jax.ops import direct
 from sr_jax.ops.cpu import winograd
-from sr_jax.ops.direct import Padding
+from sr_jax.ops.cpu.groups import sum_over_groups
+from sr_jax.ops.direct import Finish, Padding
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
 _FEW = 8
 _SMALL = 300_000  # values that are copied faster than its loops run over few channels
+_GRADIENT_PIXELS = 10_000  # of a group of images in a weight gradient, which transposes them
 
 
 def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -79,13 +82,55 @@ def _backward(
     grad_x = conv2d(around, cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
     if kernel.shape[3] < _FEW:
         # Image and cotangent change places, so that the result has the image's many channels.
-        flipped = direct.weight_gradient(cotangent, x, around)
+        flipped = _direct_gradient(cotangent, x, around)
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
-    module = winograd if winograd.suits(x, kernel) else direct
-    return grad_x, module.weight_gradient(x, cotangent, padding).transpose(1, 2, 0, 3)
+    wide = winograd.suits(x, kernel) and winograd.gradient_suits(x, cotangent)
+    gradient = winograd.weight_gradient if wide else _direct_gradient
+    return grad_x, gradient(x, cotangent, padding).transpose(1, 2, 0, 3)
+
+
+def _direct_gradient(x: jax.Array, y: jax.Array, padding: Padding) -> jax.Array:
+    gradient = functools.partial(direct.weight_gradient, padding=padding)
+    return sum_over_groups(gradient, x, y, _GRADIENT_PIXELS)
 
 
 conv2d.defvjp(_forward, _backward)
+
+
+def conv2d_finished(
+    padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
+) -> jax.Array:
+    """`finish(conv2d(padding, x, kernel), *operands)`; see `sr_jax.ops.conv.conv2d`."""
+    if winograd.suits(x, kernel) and winograd.takes_blocks(x, kernel, padding):
+        return _in_blocks(padding, finish, x, kernel, *operands)
+    return _one_by_one(padding, finish, x, kernel, *operands)
+
+
+def _one_by_one(
+    padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
+) -> jax.Array:
+    return finish(conv2d(padding, x, kernel), *operands)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _in_blocks(
+    padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
+) -> jax.Array:
+    return winograd.convolve(x, kernel, padding, finish, *operands)
+
+
+def _in_blocks_forward(padding: Padding, finish: Finish, *arrays: jax.Array) -> tuple[Any, Any]:
+    # The backward pass needs what is between the two.
+    return jax.vjp(functools.partial(_one_by_one, padding, finish), *arrays)
+
+
+def _in_blocks_backward(
+    padding: Padding, finish: Finish, pullback: Any, cotangent: jax.Array
+) -> Any:
+    return pullback(cotangent)
+
+
+_in_blocks.defvjp(_in_blocks_forward, _in_blocks_backward)
 
 
 def _halve(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -15,7 +15,8 @@ import numpy as np
 from jax import lax
 
 from sr_jax.ops import direct
-from sr_jax.ops.direct import Padding
+from sr_jax.ops.cpu.groups import group_size, sum_over_groups
+from sr_jax.ops.direct import Finish, Padding
 
 _ROWS = 4
 
@@ -56,29 +57,67 @@ def suits(x: jax.Array, kernel: jax.Array) -> bool:
     )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
-    """`direct.convolve` with a (3, 3, C, D) kernel; for one device, without a gradient."""
-    n, _, width, channels = x.shape
-    features = kernel.shape[3]
-    height, out_width = x.shape[1] + 2 * padding[0] - 2, width + 2 * padding[1] - 2
-    if n * height * width * max(channels, features) <= _MOST_VALUES:
-        return _convolve(x, kernel, padding)
+def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> bool:
+    """Whether `convolve` computes its result in blocks."""
+    height, width = (side + 2 * each - 2 for side, each in zip(x.shape[1:3], padding, strict=True))
+    return x.shape[0] * height * width * max(kernel.shape[2:]) > _MOST_VALUES
 
-    images = _images(n, height * width, _BLOCK_PIXELS)
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    padding: Padding = (0, 0),
+    finish: Finish = lambda y: y,
+    *operands: jax.Array,
+) -> jax.Array:
+    """`finish(y, *operands)`, y being `direct.convolve` with a (3, 3, C, D) kernel.
+
+    For one device, without a gradient. Of a large result each block is finished while the caches
+    hold it.
+
+    Args:
+        x, kernel, padding: see `direct.convolve`.
+        finish: elementwise; see `sr_jax.ops.conv.conv2d`.
+        *operands: of its other arguments those with four axes go block by block.
+    """
+    n, width, features = x.shape[0], x.shape[2], kernel.shape[3]
+    height, out_width = x.shape[1] + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    if not takes_blocks(x, kernel, padding):
+        return finish(_convolve(x, kernel, padding), *operands)
+
+    images = group_size(n, height * width, _BLOCK_PIXELS)
     bands = -(-images * height * width // _BLOCK_PIXELS)
     rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
     bands = -(-height // rows)
     # Overwritten below. If it were zeros, XLA would allocate those of all layers at the start.
     y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, out_width, features))
-    x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (0, 0), (0, 0)))
+    if rows + 2 > x.shape[1]:
+        x, padding = direct.pad(x, (padding[0], 0)), (0, padding[1])
 
     def block(i: jax.Array, y: jax.Array) -> jax.Array:
-        # Both slices clamp the start of the last band so that it stays inside the image.
-        start = (i // bands * images, i % bands * rows, 0, 0)
-        part = lax.dynamic_slice(x, start, (images, rows + 2, width, channels))
-        return lax.dynamic_update_slice(y, _convolve(part, kernel, (0, padding[1])), start)
+        # The last band starts where it stays inside the image.
+        image, row = i // bands * images, jnp.minimum(i % bands * rows, height - rows)
+        part = lax.dynamic_slice_in_dim(x, image, images)
+        part = _convolve(_rows_around(part, row, rows, padding[0]), kernel, (0, padding[1]))
+        start = (image, row, 0, 0)
+        part = finish(
+            part,
+            *(o if o.ndim < 4 else lax.dynamic_slice(o, start, part.shape) for o in operands),
+        )
+        return lax.dynamic_update_slice(y, part, start)
 
     return lax.fori_loop(0, n // images * bands, block, y)
+
+
+def _rows_around(x: jax.Array, row: jax.Array, rows: int, padding: int) -> jax.Array:
+    """What a band of `rows` rows of a result is made of: rows of (N, H, W, C), or zeros beyond.
+
+    As the rows are cut out of the image before zeros are added, there is no copy of all of it.
+    """
+    size = rows + 2
+    start = jnp.clip(row - padding, 0, x.shape[1] - size)
+    part = direct.pad(lax.dynamic_slice_in_dim(x, start, size, axis=1), (padding, 0))
+    return lax.dynamic_slice_in_dim(part, row - start, size, axis=1)
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -95,22 +134,13 @@ def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
 def weight_gradient(x: jax.Array, y: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
     """`direct.weight_gradient` to (C, 3, 3, D): the gradient of `convolve` by its kernel."""
-    n, height, width = y.shape[:3]
-    if height * width * max(x.shape[3], y.shape[3]) > _MOST_VALUES:
-        return direct.weight_gradient(x, y, padding)
-    images = _images(n, height * width, _GRADIENT_PIXELS)
-
-    def add(i: jax.Array, total: jax.Array) -> jax.Array:
-        part, cotangent = (lax.dynamic_slice_in_dim(a, i * images, images) for a in (x, y))
-        return total + _weight_gradient(part, cotangent, padding)
-
-    total = jnp.zeros((x.shape[3], 3, 3, y.shape[3]), x.dtype)
-    return lax.fori_loop(0, n // images, add, total)
+    gradient = functools.partial(_weight_gradient, padding=padding)
+    return sum_over_groups(gradient, x, y, _GRADIENT_PIXELS)
 
 
-def _images(n: int, pixels: int, most: int) -> int:
-    """How many of `n` images of this size make a block of at most `most` pixels; one at least."""
-    return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i * pixels <= most))
+def gradient_suits(x: jax.Array, y: jax.Array) -> bool:
+    """Whether `weight_gradient` is faster than the direct one; arguments as of it."""
+    return y.shape[1] * y.shape[2] * max(x.shape[3], y.shape[3]) <= _MOST_VALUES
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, padding: Padding) -> jax.Array:
