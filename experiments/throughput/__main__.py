@@ -37,14 +37,14 @@ def main(
     models = only or list(NINE if quick else NETWORKS)
     environment = ask({"ask": "environment"})
     accelerator = environment["backend"] != "cpu"
-    limits = {"budget": 3.0 if quick else budget, "compile": 120.0 if quick else compile_limit}
+    limits = {"budget": 3.0 if quick else budget, "compile": 20.0 if quick else compile_limit}
     if not accelerator:
         limits |= {"seconds": 60.0, "bytes": 18e9}
     conditions = environment | {"limits": limits, "quick": quick}
     found = results.start(output, conditions, fresh=models if fresh else ())
     for cell in cells(models, quick=quick, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            row = measure(cell, limits) | {"commit": commit()}
+            row = measure(cell, limits, quick=quick) | {"commit": commit()}
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)
     for path in report.write(output):
@@ -60,14 +60,15 @@ def superfluous(found: dict[str, Any], cell: Cell) -> bool:
     return bool(preferred) and preferred["ratio"] is not None
 
 
-def measure(cell: Cell, limits: dict[str, float]) -> dict[str, Any]:
-    """Times a row in a process of its own, and each column's memory in another."""
+def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dict[str, Any]:
+    """Times a row in a process of its own, and unless `quick` each column's memory in another."""
     # Compiled programs are kept from the first process for those that follow, and no longer.
     with tempfile.TemporaryDirectory() as cache:
         request = {"cell": cell.key(), "limits": limits}
+        without = ["official.compiled"] if quick else []  # takes longest to compile, by far
         try:
-            row = ask(request | {"ask": "row"}, cache)
-            for name in columns(cell):
+            row = ask(request | {"ask": "row", "without": without}, cache)
+            for name in () if quick else columns(cell):
                 entry = results.entry_of(row, name)
                 if entry["status"] == "measured":
                     column = {"column": name, "layout": entry["layout"]}

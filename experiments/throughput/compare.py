@@ -1,6 +1,7 @@
-"""This code against an earlier commit's: python -m experiments.throughput.compare COMMIT
+"""Code against an earlier commit's: python -m experiments.throughput.compare EARLIER [LATER]
 
-Both run the same step of a network, each in a process of its own, turn by turn. Nothing is stored.
+Both run the same step of a network, each in a process of its own, turn by turn. The page is
+printed, and written where `--output` says.
 """
 
 import io
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from experiments.harness import REPOSITORY, environment
+from experiments import harness
+from experiments.harness import REPOSITORY
+from sr_jax.storage import write_bytes
 
 # Network, task, batch, side of the images at the network's input.
 CASES = (
@@ -23,6 +27,7 @@ CASES = (
     ("vdsr", "train", 4, 41),
     ("srresnet", "train", 4, 24),
     ("srresnet", "inference", 1, 96),
+    ("vdsr", "inference", 1, 256),
     ("edsr_baseline", "train", 4, 48),
     ("rcan", "train", 1, 24),
     ("rcan", "inference", 1, 48),
@@ -94,29 +99,53 @@ class Worker:
 
 
 def main(
-    commit: Annotated[str, typer.Argument(help="What this code is compared with.")],
+    earlier: Annotated[str, typer.Argument(help="A commit.")],
+    later: Annotated[str, typer.Argument(help="Another one; this code if none is given.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="A network; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns of each side.")] = 15,
     turn: Annotated[float, typer.Option(help="Seconds of a turn.")] = 0.7,
+    output: Annotated[Path | None, typer.Option(help="The page, in Markdown.")] = None,
 ) -> None:
-    """Prints how many times as fast this code is, the median of the turns, as a table."""
-    archive = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "archive", commit], capture_output=True, check=True
-    ).stdout
-    print("| network | task | batch x side | earlier, ms | now, ms | times as fast | turns |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    """How many times as fast the later code is, the median of the turns."""
+    lines: list[str] = []
+
+    def tell(*more: str) -> None:
+        lines.extend(more)
+        print(*more, sep="\n", flush=True)
+
+    head = ("network", "task", "batch x side", "earlier, ms", "later, ms", "times as fast", "turns")
+    tell(*harness.table(head, ()))
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
+        roots = [unpack(name, Path(folder)) if name else REPOSITORY for name in (earlier, later)]
         for case in CASES:
             if not only or case[0] in only:
-                print(compare(Path(folder), case, rounds, turn), flush=True)
-    print(f"\nEarlier is {commit}. {environment()}")
+                tell(compare(roots, case, rounds, turn))
+    tell("", f"{earlier} against {later or 'this code'}. {harness.environment()}")
+    if output:
+        write_bytes(output, "\n".join([*lines, ""]).encode())
 
 
-def compare(earlier: Path, case: tuple[str, str, int, int], rounds: int, turn: float) -> str:
-    """The row of a case."""
-    workers = [Worker(root, case) for root in (earlier, REPOSITORY)]
+def unpack(commit: str, folder: Path) -> Path:
+    """The code of a commit, in a folder of its own below this one.
+
+    Raises:
+        ValueError: git knows no such commit.
+    """
+    command = ["git", "-C", str(REPOSITORY), "archive", commit]
+    found = subprocess.run(command, capture_output=True, check=False)
+    if found.returncode:
+        raise ValueError(f"git has no commit {commit}: {found.stderr.decode().strip()}")
+    root = folder / commit.replace("/", "_")
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as files:
+        files.extractall(root, filter="data")
+    return root
+
+
+def compare(
+    roots: Sequence[Path], case: tuple[str, str, int, int], rounds: int, turn: float
+) -> str:
+    """The row of a case, with the code of two folders."""
+    workers = [Worker(root, case) for root in roots]
     try:
         runs = max(1, round(turn / max(worker.seconds(1) for worker in workers)))
         times: list[tuple[float, float]] = []

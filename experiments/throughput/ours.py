@@ -13,7 +13,7 @@ from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
 from sr_jax.configuration import get_defaults
 from sr_jax.inference.program import jitted
-from sr_jax.models import Variables, create_model, example_images, multiply_adds
+from sr_jax.models import Variables, create_model, example_images
 from sr_jax.models.network import Network
 from sr_jax.ops.target import compiler_options
 from sr_jax.recipe import read_optimizer, read_schedule
@@ -98,22 +98,6 @@ def training(
 def flat(params: Any) -> np.ndarray:
     """All parameters in one row, in the order of the tree."""
     return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(params)])
-
-
-def flops(cell: Cell) -> int:
-    """Floating-point operations of one run: two for a multiply-add, elementwise work not counted.
-
-    A backward pass counts twice the forward pass, what is computed again for want of memory not at
-    all. SRGAN's step also has the discriminator: forward and back to its input for the generator,
-    forward and backward twice for itself.
-    """
-    scale = cell.network.scale
-    each = multiply_adds(model_of(cell), *cell.input_size, scale)
-    if cell.task == "train":
-        each *= 3
-        if cell.network.adversarial:
-            each += 8 * multiply_adds(discriminator_of(cell), *cell.output_size)
-    return 2 * each * cell.batch
 
 
 def temporary_bytes(cell: Cell) -> int:

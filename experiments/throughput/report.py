@@ -15,7 +15,8 @@ TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
 OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours", *ENGINES, "ratio"]
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
-RESOURCES += ["PyTorch's share", "compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
+RESOURCES += ["PyTorch's share", "arithmetic, s", "traffic, s", "floor share"]
+RESOURCES += ["compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
 
 
 def write(path: Path) -> list[Path]:
@@ -63,7 +64,10 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "\n".join(table(TIMES, map(times, rows))),
         *engines(rows),
         "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
-        f"in the same library ({best}). Memory: of a process that runs nothing else.",
+        f"in the same library ({best}). Two floors: all multiply-adds as one large matrix product, "
+        "and what every layer reads and writes, each array once, as one pass through memory. "
+        "Winograd's form needs fewer multiply-adds, and what stays in the caches no memory. Floor "
+        "share: the larger one over our time. Memory: of a process that runs nothing else.",
         "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
         "Load average of the machine before each row, its own earlier work included: "
         f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
@@ -113,6 +117,7 @@ def engines(rows: list[dict[str, Any]]) -> list[str]:
 def resources(row: dict[str, Any]) -> list[str]:
     """A line of the table of resources."""
     ours, theirs = row["ours"], fastest_of(row)
+    floors = row.get("floors", {"arithmetic": "", "traffic": ""})
     compiled = [
         entry["compile_seconds"]
         for side in ("pytorch", "official")
@@ -124,6 +129,8 @@ def resources(row: dict[str, Any]) -> list[str]:
         f"{ours['gflops_per_second']:.3g}",
         f"{ours['share_of_peak']:.0%}",
         f"{theirs['share_of_peak']:.0%}",
+        *(f"{value:.3g}" if "floors" in row else "" for value in floors.values()),
+        f"{max(floors.values()) / ours['median']:.0%}" if "floors" in row else "",
         f"{ours['compile_seconds']:.1f}",
         " and ".join(f"{value:.1f}" for value in compiled),
         *(f"{_peak(entry):.0f}" if "peak_bytes" in entry else "" for entry in (ours, theirs)),

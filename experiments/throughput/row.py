@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from experiments.harness import LONG_RUN, forget_peak, interleave, resident
-from experiments.throughput import engines, ours, pytorch
+from experiments.throughput import engines, floors, ours, pytorch
 from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
 from experiments.throughput.networks import ENGINES, Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
-from experiments.throughput.timing import column, peaks
+from experiments.throughput.timing import bandwidth, column, peaks
 from sr_jax.host_memory import give_back
 from sr_jax.interop.torch import from_torch
 from sr_jax.ops.target import compiler_options
@@ -76,7 +76,7 @@ def measure(
     load = os.getloadavg()[0]
     best = best or peaks(cell.dtype, accelerator=on_accelerator())
     costs = {algorithm: pytorch.cost(cell, algorithm) for algorithm in cell.network.algorithms}
-    flops = {"ours": ours.flops(cell), **{name: cost.flops for name, cost in costs.items()}}
+    flops = {"ours": floors.flops(cell), **{name: cost.flops for name, cost in costs.items()}}
     # Until it is compiled, our program is taken to need what the leanest twin does.
     size = {name: cost.peak_bytes for name, cost in costs.items()}
     size["ours"] = min(size.values())
@@ -100,6 +100,10 @@ def measure(
         "flops": flops,
         "estimated_bytes": size,
         "peak_gflops_per_second": {name: value / 1e9 for name, value in best.items()},
+        "floors": {
+            "arithmetic": flops["ours"] / best["jax"],
+            "traffic": floors.layer_bytes(cell) / bandwidth(),
+        },
         "tolerance": TOLERANCES[_precision(cell)] if tolerance is None else tolerance,
     }
     names = {k: v for k, v in columns(cell).items() if k not in without}
@@ -338,7 +342,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     cell = Cell(**request["cell"] | {"size": tuple(request["cell"]["size"])})
     limits = Limits(**request["limits"])
     if request["ask"] == "row":
-        return measure(cell, limits)
+        return measure(cell, limits, without=request["without"])
     return peak_memory(cell, request["column"], request["layout"], limits.compile)
 
 

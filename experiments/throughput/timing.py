@@ -49,3 +49,19 @@ def peaks(dtype: str, *, accelerator: bool) -> dict[str, float]:
         run()
     samples = harness.interleave(runs, 0, min_rounds=5)
     return {name: 2 * side**3 / min(seconds) for name, seconds in samples.items()}
+
+
+def bandwidth() -> float:
+    """Bytes a second that are read and written where a large array is changed in place, at best."""
+    import jax
+    import jax.numpy as jnp
+
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    x = jnp.zeros(2**26, jnp.float32)  # more than caches hold
+
+    def run() -> None:
+        nonlocal x
+        x = jax.block_until_ready(add(x))
+
+    run()
+    return 2 * x.nbytes / min(harness.interleave({"add": run}, 0, min_rounds=5)["add"])

@@ -1,16 +1,14 @@
 """Counts the multiply-adds of a program from its jaxpr, without running it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jax.extend import core
 
 
 def count_multiply_adds(jaxpr: core.Jaxpr) -> int:
-    """Multiply-adds of all matrix products and convolutions, loop bodies times their length.
-
-    A conditional counts as its most expensive branch.
+    """Multiply-adds of all matrix products and convolutions; see `total`.
 
     Args:
         jaxpr: of any function, for example `jax.make_jaxpr(function)(*arguments).jaxpr`.
@@ -18,12 +16,34 @@ def count_multiply_adds(jaxpr: core.Jaxpr) -> int:
     Raises:
         ValueError: products in a loop whose length is not known before it runs.
     """
-    return sum(_count(equation) for equation in jaxpr.eqns)
+    return total(jaxpr, _multiply_adds)
 
 
-def _count(equation: core.JaxprEqn) -> int:
+def total(jaxpr: core.Jaxpr, cost: Callable[[core.JaxprEqn], int]) -> int:
+    """The cost of all equations, loop bodies times their length.
+
+    A conditional counts as its most expensive branch.
+
+    Args:
+        jaxpr: of any function.
+        cost: of one equation, without what is inside it.
+
+    Raises:
+        ValueError: a cost in a loop whose length is not known before it runs.
+    """
+    found = 0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        inner = [total(jaxpr, cost) for jaxpr in _inner_jaxprs(params)]
+        if name == "while" and any(inner):
+            raise ValueError("a loop of unknown length: what it does cannot be counted")
+        rounds = int(params["length"]) if name == "scan" else 1
+        found += cost(equation) + rounds * (max(inner) if name == "cond" else sum(inner))
+    return found
+
+
+def _multiply_adds(equation: core.JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
-    inner = [count_multiply_adds(jaxpr) for jaxpr in _inner_jaxprs(params)]
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         left = _shape(equation.invars[0])
@@ -34,11 +54,7 @@ def _count(equation: core.JaxprEqn) -> int:
         # The zeros that a transposed convolution puts between the pixels are not counted.
         dilation = math.prod(params["lhs_dilation"])
         return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features // dilation
-    if name == "scan":
-        return int(params["length"]) * sum(inner)
-    if name == "while" and any(inner):
-        raise ValueError("a loop of unknown length: its multiply-adds cannot be counted")
-    return max(inner) if name == "cond" else sum(inner)
+    return 0
 
 
 def _shape(variable: Any) -> tuple[int, ...]:

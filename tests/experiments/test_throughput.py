@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("torch")
 
 from experiments import harness
-from experiments.throughput import ours, pytorch, report, results, row
+from experiments.throughput import floors, pytorch, report, results, row
 from experiments.throughput.contenders import Contender, check_equal
 from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
 from experiments.throughput.timing import column
@@ -190,11 +190,18 @@ def test_costs_of_training_steps() -> None:
     """Three forward passes; PyTorch's count is without the gradient by the image, used by none."""
     cell = Cell("srcnn", "train", (33, 33), 2)
     forward = 2 * 2 * 8032 * 33 * 33
-    assert ours.flops(cell) == 3 * forward
+    assert floors.flops(cell) == 3 * forward
     found = pytorch.cost(cell, "plain")
     assert found.flops == 3 * forward - 2 * 2 * 81 * 64 * 33 * 33
     weights, activations = 8129, 2 * 33 * 33 * (64 + 32)
     assert found.peak_bytes > 4 * (4 * weights + activations)  # gradient and moments as well
+
+
+def test_traffic_is_what_the_layers_read_and_write() -> None:
+    pixels, weights = 2 * 33 * 33, 8032
+    maps = (1 + 64) + (64 + 32) + (32 + 1)  # of each of the three layers
+    training = Cell("srcnn", "train", (33, 33), 2)
+    assert floors.layer_bytes(training) == 3 * 4 * (maps * pixels + weights)
 
 
 def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +212,7 @@ def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch
     cell = Cell("san", "inference", (256, 256), 1)
     official, same = (pytorch.cost(cell, name) for name in ("official", "same_algorithm"))
     assert official.peak_bytes > 4 * 256**4 > 10 * same.peak_bytes  # the centring matrix
-    assert 0.9 < same.flops / ours.flops(cell) < 1.1
+    assert 0.9 < same.flops / floors.flops(cell) < 1.1
     built: list[str] = []
     limits = row.Limits(0, 1, bytes=(official.peak_bytes + same.peak_bytes) / 2)
     found = row_of(cell, limits, built, monkeypatch)
@@ -260,7 +267,7 @@ def test_a_run_goes_on_row_by_row_and_names_the_commit_of_each(
     assert len(found["rows"]) == 4
     assert found["conditions"]["jax"] == "1.0"
     assert {row["model"]: row["commit"] for row in found["rows"]} == {"srcnn": "def", "vdsr": "abc"}
-    assert found["rows"][0]["pytorch"]["eager"]["peak_bytes"] == 10**8
+    assert found["rows"][0]["pytorch"]["eager"]["peak_bytes"] == 2**28  # no process was asked
     assert "commit def (srcnn); commit abc (vdsr)." in output.with_suffix(".md").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "rows-memory.png",
@@ -295,6 +302,8 @@ def test_the_smaller_training_step_stands_in_for_one_that_was_not_run(
 ) -> None:
     asked = ask()
     program.main(tmp_path / "rows.json", only=["rcan"])
+    found = json.loads((tmp_path / "rows.json").read_text())
+    assert found["rows"][0]["pytorch"]["eager"]["peak_bytes"] == 10**8
     assert [(c["task"], c["batch"]) for c in asked if c["task"] == "train"] == [("train", 16)]
     cell = Cell("rcan", "train", (48, 48), 1, instead=Cell("rcan", "train", (48, 48), 16))
     large = results.without_figures(cell.instead, "not run: estimated 9 GFLOP and 99 GB")
