@@ -156,6 +156,33 @@ def test_gradients_are_convolutions_in_the_order_of_memory():
 @pytest.mark.parametrize(
     ("shape", "padding"),
     [
+        ((2, 37, 41, 3), "zeros"),
+        ((1, 40, 33, 1), "valid"),
+        ((1, 208, 211, 1), "valid"),  # more than a CPU's caches hold
+    ],
+)
+def test_a_large_first_kernel_loses_no_precision(shape, padding):
+    """9x9 to 64 channels; float32, of the largest value: 2e-6, as other layers."""
+
+    def plain(x, kernel):
+        return stock(x, kernel, "SAME" if padding == "zeros" else "VALID")
+
+    def ours(x, kernel):
+        return conv2d(x, kernel, padding)
+
+    operands = normal(shape, (9, 9, shape[-1], 64))
+    with jax.enable_x64(True):
+        expected = np.asarray(plain(*operands))
+    single = [a.astype(np.float32) for a in operands]
+    value = jax.jit(ours)(*single)
+    np.testing.assert_allclose(value, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    for a, b in zip(*(pull_back(f, single) for f in (ours, plain)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())  # both in float32
+
+
+@pytest.mark.parametrize(
+    ("shape", "padding"),
+    [
         ((1, 154, 253, 64), "zeros"),
         ((1, 154, 253, 64), "valid"),
         ((10, 63, 61, 64), "zeros"),

@@ -84,8 +84,8 @@ def _backward(
         # Image and cotangent change places, so that the result has the image's many channels.
         flipped = _direct_gradient(cotangent, x, around)
         return grad_x, flipped[:, ::-1, ::-1].transpose(1, 2, 3, 0)
-    wide = winograd.suits(x, kernel) and winograd.gradient_suits(x, cotangent)
-    gradient = winograd.weight_gradient if wide else _direct_gradient
+    suits = winograd.gradient_suits(x, kernel, cotangent)
+    gradient = winograd.weight_gradient if suits else _direct_gradient
     return grad_x, gradient(x, cotangent, padding).transpose(1, 2, 0, 3)
 
 
