@@ -40,9 +40,10 @@ CPU_SCRATCH = 2560
 
 _SMALL = 512 * 512  # pixels of an image that is taken to fit, or whose program is asked first
 
-# Sides at which the compiler is asked for memory. Attention in blocks is linear in the pixels only
-# from about 160 on, where its blocks are full; compiling takes no longer for larger images.
-_PROBES = (192, 256)
+# Sides at which the compiler is asked for memory. It is linear in the pixels only where the blocks
+# of attention are full, from about 160 on, and convolutions are in blocks, from about 380 on.
+# Compiling takes no longer for larger images.
+_PROBES = (384, 512)
 
 
 def predict_memory(

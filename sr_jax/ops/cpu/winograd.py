@@ -66,7 +66,8 @@ def suits(x: jax.Array, kernel: jax.Array) -> bool:
 
 def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> bool:
     """Whether `convolve` computes its result in blocks."""
-    return x.shape[0] * math.prod(_size(x, kernel, padding)) * max(kernel.shape[2:]) > _MOST_VALUES
+    pixels = x.shape[0] * math.prod(_size(x, kernel, padding))
+    return pixels * max(kernel.shape[2:]) > _MOST_VALUES
 
 
 def _size(x: jax.Array, kernel: jax.Array, padding: Padding) -> tuple[int, int]:
