@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import shorten
+from experiments.quality.modern import TEXTURED_SCALES, shorten
 from sr_jax import configuration
 
 
@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.model.n_resblocks = 4
     config.model.n_feats = 32
     config.model.reduction = 8
-    return shorten(config, steps=10_000, rate=1e-3, patch=40)
+    return shorten(config, steps=10_000, rate=1e-3, patch=40, data=TEXTURED_SCALES)

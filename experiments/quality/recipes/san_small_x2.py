@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import shorten
+from experiments.quality.modern import TEXTURED_SCALES, shorten
 from sr_jax import configuration
 
 
@@ -14,4 +14,4 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.model.reduction = 8
     config.optimizer.b2 = 0.999
-    return shorten(config, steps=8_000, rate=5e-4, patch=40)
+    return shorten(config, steps=8_000, rate=5e-4, patch=40, data=TEXTURED_SCALES)
