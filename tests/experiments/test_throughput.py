@@ -400,5 +400,9 @@ def test_the_command_from_end_to_end(tmp_path: Path) -> None:
     for found in rows:
         assert found["ratio"] > 0
         assert found["ours"]["runs"] >= 3
-        assert found["ours"]["peak_bytes"] > 0
+        assert found["floors"].keys() == {"arithmetic", "traffic"}
         assert found["pytorch"]["eager"]["relative_error"]
+    request = {"ask": "memory", "cell": Cell("srcnn", "train", (24, 24), 1).key()}
+    request |= {"limits": {"budget": 1, "compile": 1}, "column": "ours", "layout": ""}
+    found = program.ask(request)
+    assert found["peak_bytes"] > found["before_bytes"] > 0
