@@ -1,10 +1,12 @@
-"""How much memory is free for computation: of an accelerator, else of this machine.
+"""How much memory is free for computation: of an accelerator, else of this machine; giving it back.
 
 Where several processes share the memory of a machine, the environment variable SR_JAX_MEMORY_SHARE
 says what part of it, up to 1, each of them may count on.
 """
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -20,6 +22,16 @@ def available_memory() -> int:
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
     return int(_share() * free_ram())
+
+
+def give_back() -> None:
+    """Gives memory that was freed back to the system, where the C library is glibc.
+
+    Other C libraries have no call for it. A compiler leaves several hundred megabytes, of which
+    XLA's larger arrays and temporaries use none: they are mapped anew each time.
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def free_ram(root: Path = Path("/")) -> int:

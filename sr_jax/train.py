@@ -22,7 +22,7 @@ from sr_jax.cluster import StopRequest, from_first
 from sr_jax.data import photo, pipeline, resident
 from sr_jax.data.patches import PatchSampler
 from sr_jax.evaluation.validation import validate
-from sr_jax.host_memory import give_back
+from sr_jax.memory import give_back
 from sr_jax.mesh import fetch, make_mesh, replicated
 from sr_jax.models import count_parameters, describe_model
 from sr_jax.models.network import Network

@@ -27,8 +27,8 @@ from experiments.throughput.networks import ENGINES, Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
 from experiments.throughput.timing import bandwidth, column, peaks
-from sr_jax.host_memory import give_back
 from sr_jax.interop.torch import from_torch
+from sr_jax.memory import give_back
 from sr_jax.ops.target import compiler_options
 
 # Of the measured peak, what a network is expected to reach when a run's time is to be known
