@@ -34,7 +34,7 @@ def test_the_default_is_this_machine():
 
 
 def test_one_jitted_function_has_a_program_for_each_target():
-    x, kernel = jnp.ones((1, 40, 40, 64)), jnp.ones((3, 3, 64, 64))
+    x, kernel = jnp.ones((2, 60, 60, 64)), jnp.ones((3, 3, 64, 64))
     gradient = jax.jit(jax.grad(lambda k: conv2d(x, k).sum()))
 
     def loops() -> int:  # Winograd's form for a CPU has one, XLA's convolution none
