@@ -53,11 +53,11 @@ _BLOCK_PIXELS, _GRADIENT_PIXELS = 8_000, 5_000
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether this is faster than a direct convolution on a CPU; arguments as of `convolve`."""
-    tall, _, channels, features = kernel.shape
-    wide = tall == 3 and channels >= _LEAST_CHANNELS
+    tall, wide, channels, features = kernel.shape
+    inner = tall == wide == 3 and channels >= _LEAST_CHANNELS
     first = tall > 3 and tall % 3 == 0 and channels < _FEW
     return (
-        (wide or first)
+        (inner or first)
         and x.dtype == jnp.float32
         and features >= _LEAST_CHANNELS
         and math.prod(x.shape[:3]) >= _LEAST_PIXELS
