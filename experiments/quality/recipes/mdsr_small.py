@@ -11,4 +11,4 @@ def get_config() -> ConfigDict:
     config = configuration.load_recipe("mdsr", "baseline").unlock()
     config.model.n_resblocks = 8
     config.model.n_feats = 32
-    return shorten(config, steps=12_000, rate=1e-3, patch=32, data=TEXTURED_SCALES)
+    return shorten(config, steps=9_000, rate=1e-3, patch=32, data=TEXTURED_SCALES)

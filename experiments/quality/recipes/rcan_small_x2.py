@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.model.n_resblocks = 4
     config.model.n_feats = 32
     config.model.reduction = 8
-    return shorten(config, steps=10_000, rate=1e-3, patch=40, data=TEXTURED_SCALES)
+    return shorten(config, steps=7_000, rate=1e-3, patch=40, data=TEXTURED_SCALES)

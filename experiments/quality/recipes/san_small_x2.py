@@ -14,4 +14,4 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.model.reduction = 8
     config.optimizer.b2 = 0.999
-    return shorten(config, steps=8_000, rate=5e-4, patch=40, data=TEXTURED_SCALES)
+    return shorten(config, steps=5_000, rate=5e-4, patch=40, data=TEXTURED_SCALES)

@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.adversarial.n_feats = 32
     config.init_from = "srresnet_small_x4"
-    return shorten(config, steps=3_000, rate=1e-4, patch=24, data=TEXTURED_SCALES)
+    return shorten(config, steps=2_000, rate=1e-4, patch=24, data=TEXTURED_SCALES)

@@ -13,4 +13,4 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.loss.name = "l1"
     config.loss.scale = 255.0
-    return shorten(config, steps=10_000, rate=1e-3, patch=32, data=TEXTURED_SCALES)
+    return shorten(config, steps=7_000, rate=1e-3, patch=32, data=TEXTURED_SCALES)
