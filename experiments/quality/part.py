@@ -74,7 +74,11 @@ def pack(workdir: Path, archive: Path) -> int | None:
 
 
 def train(recipe: Path, workdir: Path, minutes: float) -> bool:
-    """Trains for so many minutes, or until SIGTERM. Returns whether the training has finished."""
+    """Trains for so many minutes, or until SIGTERM. Returns whether the training has finished.
+
+    Raises:
+        ValueError: it failed, or had not begun.
+    """
     command = [sys.executable, "-m", "sr_jax.main", f"--config={recipe}", f"--workdir={workdir}"]
     process = subprocess.Popen(command, cwd=harness.REPOSITORY)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -83,6 +87,8 @@ def train(recipe: Path, workdir: Path, minutes: float) -> bool:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         code = process.wait(600)
+    if code == -signal.SIGTERM:
+        raise ValueError("the training had not begun when it was ended: give it more --minutes")
     if code not in (0, 128 + signal.SIGTERM):
         raise ValueError(f"the training ended with {code}")
     return code == 0

@@ -1,8 +1,12 @@
 """Trainings in parts, how their networks come to ship, and the search for test images."""
 
 import json
+import os
 import random
 import shutil
+import signal
+import threading
+import time
 
 import jax
 import numpy as np
@@ -69,6 +73,20 @@ def test_an_unknown_recipe_is_told():
         part.main("nothing")
 
 
+def test_a_part_that_is_too_short_is_told(tmp_path):
+    with pytest.raises(ValueError, match="had not begun when it was ended: give it more --minutes"):
+        part.train(tmp_path / "recipe.py", tmp_path / "run", minutes=0)
+
+
+def end_after(checkpoints, step):
+    """Sends SIGTERM to this process when there is a checkpoint of a later step."""
+    while not any(
+        int(path.name) > step for path in checkpoints.glob("[0-9]*") if path.name.isdigit()
+    ):
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.mark.slow
 def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
     """The second part starts in an empty workdir, from the archive."""
@@ -82,6 +100,7 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
         f"    config.data.source, config.data.path = 'folder', {str(photos())!r}\n"
         "    config.data.batch_size, config.train.steps = 4, 100_000\n"
         "    config.train.log_every = config.train.eval_every = 10\n"
+        "    config.train.checkpoint_every = 10\n"
         + "\n".join(lines)
         + "\n    return config.lock()\n"
     )
@@ -90,7 +109,10 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(part.Path(part.__file__).parents[2]))
     reached = []
     for number in range(2):
-        part.main("tiny", minutes=0.5, workdir=tmp_path / str(number))
+        workdir = tmp_path / str(number)
+        after = reached[-1] if reached else 0
+        threading.Thread(target=end_after, args=(workdir / "checkpoints", after)).start()
+        part.main("tiny", minutes=10, workdir=workdir)
         rows = part.harness.Rows(tmp_path / "experiments" / "results", part.table, "tiny").found
         reached.append(rows[-1]["step"])
     assert 0 < reached[0] < reached[1]
