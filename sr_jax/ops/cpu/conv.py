@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from sr_jax.ops import direct
 from sr_jax.ops.cpu import winograd
-from sr_jax.ops.cpu.groups import sum_over_groups
+from sr_jax.ops.cpu.blocks import convolve_in_blocks, sum_over_groups, takes_blocks
 from sr_jax.ops.direct import Finish, Padding
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
@@ -29,13 +29,15 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.
     2 to 5 times faster on CPU.
     """
     kh, kw, channels, features = kernel.shape
-    x = direct.pad(x, padding)
-    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    height, width = x.shape[1] + 2 * padding[0] - kh + 1, x.shape[2] + 2 * padding[1] - kw + 1
     if features > 1:
         rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
-        terms = direct.convolve(x, rows).reshape(*x.shape[:2], width, kh, features)
+        terms = direct.convolve(direct.pad(x, padding), rows)
+        terms = terms.reshape(*terms.shape[:3], kh, features)
         return _total(terms[:, i : i + height, :, i] for i in range(kh))
+    # The terms are padded, not the image, which has more channels.
     terms = jnp.einsum("nhwc,ijc->nhwij", x, kernel[..., 0])
+    terms = jnp.pad(terms, ((0, 0), *((each, each) for each in padding), (0, 0), (0, 0)))
     shifts = ((i, j) for i in range(kh) for j in range(kw))
     return _total(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
 
@@ -59,6 +61,8 @@ def conv2d(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if kernel.shape[3] < _FEW:
         return _taps_as_channels(x, kernel, padding)
     if winograd.suits(x, kernel):
+        if takes_blocks(x, kernel, padding):
+            return _convolve_in_blocks(padding, lambda y: y, x, kernel)
         return winograd.convolve(x, kernel, padding)
     if kernel.shape[1] > 3 and kernel.shape[2] < _FEW and x.size * kernel.shape[1] < _SMALL:
         return _shifts_as_channels(x, kernel, padding)
@@ -101,7 +105,7 @@ def conv2d_finished(
     padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
 ) -> jax.Array:
     """`finish(conv2d(padding, x, kernel), *operands)`; see `sr_jax.ops.conv.conv2d`."""
-    if winograd.suits(x, kernel) and winograd.takes_blocks(x, kernel, padding):
+    if kernel.shape[3] >= _FEW and takes_blocks(x, kernel, padding):
         return _in_blocks(padding, finish, x, kernel, *operands)
     return _one_by_one(padding, finish, x, kernel, *operands)
 
@@ -112,11 +116,15 @@ def _one_by_one(
     return finish(conv2d(padding, x, kernel), *operands)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _in_blocks(
+def _convolve_in_blocks(
     padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
 ) -> jax.Array:
-    return winograd.convolve(x, kernel, padding, finish, *operands)
+    suits = winograd.suits(x, kernel)
+    convolve, unit = (winograd.convolve, winograd.ROWS) if suits else (direct.convolve, 1)
+    return convolve_in_blocks(convolve, x, kernel, padding, finish, *operands, unit=unit)
+
+
+_in_blocks = jax.custom_vjp(_convolve_in_blocks, nondiff_argnums=(0, 1))
 
 
 def _in_blocks_forward(padding: Padding, finish: Finish, *arrays: jax.Array) -> tuple[Any, Any]:

@@ -18,10 +18,10 @@ import numpy as np
 from jax import lax
 
 from sr_jax.ops import direct
-from sr_jax.ops.cpu.groups import group_size, sum_over_groups
-from sr_jax.ops.direct import Finish, Padding
+from sr_jax.ops.cpu.blocks import MOST_VALUES, result_size, sum_over_groups
+from sr_jax.ops.direct import Padding
 
-_ROWS = 4
+ROWS = 4
 
 
 def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.nda
     b = np.linalg.inv(powers(len(points) + 1)).T
     b[np.abs(b) < 1e-9] = 0  # zeros but for rounding
     scale = np.abs(b).max(axis=1, keepdims=True)
-    return b / scale, powers(3) * scale, powers(_ROWS).T
+    return b / scale, powers(3) * scale, powers(ROWS).T
 
 
 # Points that are each other's inverses: the error is 1.7 times a direct sum's, with the usual
@@ -45,10 +45,8 @@ _B, _G, _A = _transforms((0, np.sqrt(0.5), -np.sqrt(0.5), np.sqrt(2), -np.sqrt(2
 _LEAST_CHANNELS, _LEAST_PIXELS = 64, 1000
 # Several images as channels cost little only if these are few.
 _FEW = 8
-# A result of more values does not fit in the caches with its operands. It is computed in blocks.
-# Those of a weight gradient are smaller, because its operands are not read contiguously.
-_MOST_VALUES = 2_400_000
-_BLOCK_PIXELS, _GRADIENT_PIXELS = 8_000, 5_000
+# Of a group of images in a weight gradient, whose operands are not read contiguously.
+_GRADIENT_PIXELS = 5_000
 
 
 def suits(x: jax.Array, kernel: jax.Array) -> bool:
@@ -64,85 +62,17 @@ def suits(x: jax.Array, kernel: jax.Array) -> bool:
     )
 
 
-def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> bool:
-    """Whether `convolve` computes its result in blocks."""
-    pixels = x.shape[0] * math.prod(_size(x, kernel, padding))
-    return pixels * max(kernel.shape[2:]) > _MOST_VALUES
+def convolve(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> jax.Array:
+    """`direct.convolve` with a (kh, kw, C, D) kernel whose kh is a multiple of 3.
 
-
-def _size(x: jax.Array, kernel: jax.Array, padding: Padding) -> tuple[int, int]:
-    """(H', W') of the result."""
-    height, width = (
-        side + 2 * around - taps + 1
-        for side, around, taps in zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)
-    )
-    return height, width
-
-
-def convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    padding: Padding = (0, 0),
-    finish: Finish = lambda y: y,
-    *operands: jax.Array,
-) -> jax.Array:
-    """`finish(y, *operands)`, y being `direct.convolve` with a (kh, kw, C, D) kernel.
-
-    For one device, without a gradient. Of a large result each block is finished while the caches
-    hold it.
-
-    Args:
-        x, kernel, padding: see `direct.convolve`; kh is a multiple of 3.
-        finish: elementwise; see `sr_jax.ops.conv.conv2d`.
-        *operands: of its other arguments those with four axes go block by block.
+    For one device, without a gradient.
     """
-    n, features = x.shape[0], kernel.shape[3]
-    height, width = _size(x, kernel, padding)
-    if not takes_blocks(x, kernel, padding):
-        return finish(_convolve(x, kernel, padding), *operands)
-
-    images = group_size(n, height * width, _BLOCK_PIXELS)
-    bands = -(-images * height * width // _BLOCK_PIXELS)
-    rows = min(-(-height // (bands * _ROWS)) * _ROWS, height)
-    bands = -(-height // rows)
-    # Overwritten below. If it were zeros, XLA would allocate those of all layers at the start.
-    y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, width, features))
-    needed = rows + kernel.shape[0] - 1
-    if needed > x.shape[1]:
-        x, padding = direct.pad(x, (padding[0], 0)), (0, padding[1])
-
-    def block(i: jax.Array, y: jax.Array) -> jax.Array:
-        # The last band starts where it stays inside the image.
-        image, row = i // bands * images, jnp.minimum(i % bands * rows, height - rows)
-        part = lax.dynamic_slice_in_dim(x, image, images)
-        part = _convolve(_rows_around(part, row, needed, padding[0]), kernel, (0, padding[1]))
-        start = (image, row, 0, 0)
-        part = finish(
-            part,
-            *(o if o.ndim < 4 else lax.dynamic_slice(o, start, part.shape) for o in operands),
-        )
-        return lax.dynamic_update_slice(y, part, start)
-
-    return lax.fori_loop(0, n // images * bands, block, y)
-
-
-def _rows_around(x: jax.Array, row: jax.Array, size: int, padding: int) -> jax.Array:
-    """What a band of a result is made of: `size` rows of (N, H, W, C), or zeros beyond.
-
-    As the rows are cut out of the image before zeros are added, there is no copy of all of it.
-    """
-    start = jnp.clip(row - padding, 0, x.shape[1] - size)
-    part = direct.pad(lax.dynamic_slice_in_dim(x, start, size, axis=1), (padding, 0))
-    return lax.dynamic_slice_in_dim(part, row - start, size, axis=1)
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     x = lax.optimization_barrier(x)  # else its producer is computed six times
     tall, wide, channels, features = kernel.shape
-    height, _ = _size(x, kernel, padding)
-    rows = _rows(x, height, padding[0], tall + _ROWS - 1)
+    height, _ = result_size(x, kernel, padding)
+    rows = _rows(x, height, padding[0], tall + ROWS - 1)
     starts = range(0, tall, 3)
-    images = zip(*(_sums(_B, rows[start : start + _ROWS + 2]) for start in starts), strict=True)
+    images = zip(*(_sums(_B, rows[start : start + ROWS + 2]) for start in starts), strict=True)
     kernels = kernel.reshape(len(starts), 3, *kernel.shape[1:])
     kernels = jnp.einsum("mi,gi...->mg...", jnp.asarray(_G, kernel.dtype), kernels)
     kernels = kernels.swapaxes(1, 2).reshape(-1, 1, wide, len(starts) * channels, features)
@@ -167,7 +97,7 @@ def gradient_suits(x: jax.Array, kernel: jax.Array, y: jax.Array) -> bool:
         x, kernel: as of `convolve`.
         y: the gradient of its result.
     """
-    fits = y.shape[1] * y.shape[2] * max(x.shape[3], y.shape[3]) <= _MOST_VALUES
+    fits = y.shape[1] * y.shape[2] * max(x.shape[3], y.shape[3]) <= MOST_VALUES
     return suits(x, kernel) and kernel.shape[0] == 3 and fits
 
 
@@ -177,8 +107,8 @@ def _weight_gradient(x: jax.Array, y: jax.Array, padding: Padding) -> jax.Array:
     sides = ((0, 0), (0, 0), (padding[1], padding[1]), (0, 0))
     x, y = jnp.pad(x.transpose(3, 1, 2, 0), sides), y.transpose(1, 2, 0, 3)[None]
     x, y = lax.optimization_barrier((x, y))
-    images = _sums(_B, _rows(x, height, padding[0], _ROWS + 2))
-    kernels = _sums(_A.T, _rows(y, height, 0, _ROWS))
+    images = _sums(_B, _rows(x, height, padding[0], ROWS + 2))
+    kernels = _sums(_A.T, _rows(y, height, 0, ROWS))
     images, kernels = lax.optimization_barrier((images, kernels))
     terms = [direct.convolve(x, y[0]) for x, y in zip(images, kernels, strict=True)]
     return jnp.concatenate(_sums(_G.T, terms), axis=1)
@@ -189,12 +119,12 @@ def _rows(x: jax.Array, height: int, padding: int, count: int) -> list[jax.Array
 
     (N, H, ..), padded above and below -> `count` times (N, ceil(height / 4), ..).
     """
-    blocks = -(-height // _ROWS)
-    more = -(-count // _ROWS) - 1
-    below = (blocks + more) * _ROWS - padding - x.shape[1]
+    blocks = -(-height // ROWS)
+    more = -(-count // ROWS) - 1
+    below = (blocks + more) * ROWS - padding - x.shape[1]
     x = jnp.pad(x, ((0, 0), (padding, below), *[(0, 0)] * (x.ndim - 2)))
-    x = x.reshape(x.shape[0], blocks + more, _ROWS, *x.shape[2:])
-    return [x[:, i // _ROWS : i // _ROWS + blocks, i % _ROWS] for i in range(count)]
+    x = x.reshape(x.shape[0], blocks + more, ROWS, *x.shape[2:])
+    return [x[:, i // ROWS : i // ROWS + blocks, i % ROWS] for i in range(count)]
 
 
 def _sums(matrix: np.ndarray, terms: Sequence[jax.Array]) -> list[jax.Array]:
