@@ -39,6 +39,7 @@ LIMITS = {
     "photo": "Made for slightly blurred and noisy images in JPEG, quality 30 to 95. It smooths "
     "fine texture; of clean images, networks that are made for those show more.",
 }
+INVENTS = " It invents texture that looks real, which costs PSNR."
 
 
 def compress(pair: ImagePair, scale: int) -> ImagePair:
@@ -89,10 +90,13 @@ def main(
         "../shared/data/benchmarks"
     ),
 ) -> None:
-    """Writes weights and card of the best network of a training."""
+    """Writes weights and card of the best network of a training, or the last one of a GAN."""
     config = load_config(name)
     workdir = workdir or Path("runs/quality") / name
-    model, variables = weights.load(workdir / "weights-best.safetensors")
+    # The PSNR of a validation says which step is best, but not of a network that invents texture.
+    invents = config.adversarial.weight > 0
+    trained = "weights.safetensors" if invents else "weights-best.safetensors"
+    model, variables = weights.load(workdir / trained)
     free = config.data.path in FREE
     folder = pretrained.FOLDER if free else FOLDER / "weights"
     place = folder / f"{output or name}.safetensors"
@@ -131,7 +135,7 @@ def main(
         "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
         "hardware": f"{trainings[-1][-1]['cores']} of {hardware.rpartition(' of ')[2]}",
         "scores": scores,
-        "limits": LIMITS[config.data.degradation],
+        "limits": LIMITS[config.data.degradation] + (INVENTS if invents else ""),
     }
     kept.replace(place)
     write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
