@@ -148,14 +148,16 @@ def cells(models: Sequence[str], *, quick: bool, accelerator: bool) -> Iterator[
 
 FORMATS = ("eager", "channels_last", "compiled")
 ENGINES = ("onnxruntime", "openvino")
+# ONNX Runtime has no bfloat16 for convolutions on x86 processors.
+REDUCED = ("onnxruntime_int8", "openvino_int8", "openvino_bfloat16")
 
 
 def columns(cell: Cell) -> dict[str, str]:
     """The columns of a row, in order, and the algorithm of each.
 
     Names are 'ours' and '<side>.<format>', where the side is 'official' for the published
-    formulation of CSNLN and SAN, else 'pytorch', or 'engine': those run the export of ours, in
-    float32, one image at a time.
+    formulation of CSNLN and SAN, else 'pytorch', or 'engine' and 'reduced': those run the export of
+    ours, one image at a time, in float32 and in less.
     """
     found = {"ours": "ours"}
     for algorithm in cell.network.algorithms:
@@ -163,4 +165,5 @@ def columns(cell: Cell) -> dict[str, str]:
         found |= {f"{side}.{how}": algorithm for how in FORMATS}
     if cell.task == "inference" and cell.batch == 1 and cell.dtype == "float32":
         found |= {f"engine.{how}": "ours" for how in ENGINES}
+        found |= {f"reduced.{how}": "ours" for how in REDUCED}
     return found

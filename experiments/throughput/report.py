@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.harness import MEGABYTE, table
-from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS
+from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS, REDUCED
 
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
 OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours", *ENGINES, "ratio"]
+COARSER = ["network", "task", "LR size", "batch", "ours, float32"]
+COARSER += [f"{name.replace('_', ', ')}: s, error" for name in REDUCED]
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
 RESOURCES += ["PyTorch's share", "arithmetic, s", "traffic, s", "floor share"]
 RESOURCES += ["compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
@@ -63,6 +65,7 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "columns over ours, above 1 we are faster.",
         "\n".join(table(TIMES, map(times, rows))),
         *engines(rows),
+        *coarser(rows),
         "Ours, and PyTorch's fastest column beside it. Share: of a large matrix product's speed "
         f"in the same library ({best}). Two floors: all multiply-adds as one large matrix product, "
         "and what every layer reads and writes, each array once, as one pass through memory. "
@@ -112,6 +115,28 @@ def engines(rows: list[dict[str, Any]]) -> list[str]:
         return []
     told = "Inference engines, which run our export in turns with the columns above; ratio: the "
     return [f"{told}faster one's median over ours.", "\n".join(table(OTHERS, lines))]
+
+
+def coarser(rows: list[dict[str, Any]]) -> list[str]:
+    """The paragraph and the table of engines in less than float32; none where no row has any."""
+    lines = [
+        [
+            *_name(row)[:-1],
+            seconds(row["ours"]),
+            *(_with_error(row["reduced"][name]) for name in REDUCED),
+        ]
+        for row in rows
+        if "reduced" in row
+    ]
+    if not lines:
+        return []
+    told = "The same engines in less than float32, which no ratio is made with, and the relative "
+    return [f"{told}error of their images.", "\n".join(table(COARSER, lines))]
+
+
+def _with_error(entry: dict[str, Any]) -> str:
+    error = entry.get("relative_error", {}).get("output")
+    return seconds(entry) + ("" if error is None else f", {error:.1e}")
 
 
 def resources(row: dict[str, Any]) -> list[str]:

@@ -12,8 +12,8 @@ from rows import made_up
 
 from experiments import harness
 from experiments.throughput import floors, pytorch, row
-from experiments.throughput.contenders import Contender, check_equal
-from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
+from experiments.throughput.contenders import Contender, check_equal, errors
+from experiments.throughput.networks import NETWORKS, NINE, REDUCED, Cell, cells, columns
 
 
 def test_every_network_has_its_rows() -> None:
@@ -109,11 +109,26 @@ def test_ratio_is_the_best_median_of_pytorch_over_ours() -> None:
 def test_engines_have_a_ratio_of_their_own() -> None:
     """They are compared where they run: inference of one image, float32."""
     cell = Cell("csnln", "inference", (48, 48), 1)
-    found = made_up(cell, ours=2.0, pytorch_eager=3.0, engine_onnxruntime=8.0, engine_openvino=5.0)
-    assert (found["ratio"], found["ratio_engine"]) == (1.5, 2.5)
+    medians = {"ours": 2.0, "pytorch_eager": 3.0, "engine_onnxruntime": 8.0, "engine_openvino": 5.0}
+    found = made_up(cell, **medians, reduced_openvino_int8=1.0)
+    assert (found["ratio"], found["ratio_engine"]) == (1.5, 2.5)  # of float32 alone
     assert "engine" in found
     for other in (Cell("edsr", "train", (48, 48), 1), Cell("edsr", "inference", (48, 48), 16)):
         assert "engine" not in made_up(other, ours=2.0)
+
+
+@pytest.mark.filterwarnings("ignore:os.fork")  # by OpenVINO, of which JAX warns
+@pytest.mark.parametrize("column", REDUCED)
+def test_engines_in_less_than_float32_compute_nearly_the_same(column: str) -> None:
+    """SRCNN: 8 bits of a mantissa, or 256 values for a layer; and none computes in float32."""
+    cell = Cell("srcnn", "inference", (16, 24), 1)
+    sides = row.prepare_sides(cell)
+    expected = row.build(cell, "ours", sides, "", 1).result()
+    try:
+        found = row.build(cell, f"reduced.{column}", sides, column, 1).result()
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert 1e-3 < errors(found, expected)["output"] < 0.1
 
 
 def row_of(
@@ -186,7 +201,9 @@ def test_only_the_dense_formulation_is_too_large(monkeypatch: pytest.MonkeyPatch
     limits = row.Limits(0, 1, bytes=(official.peak_bytes + same.peak_bytes) / 2)
     found = row_of(cell, limits, built, monkeypatch)
     same_algorithm = ["pytorch.eager", "pytorch.channels_last", "pytorch.compiled"]
-    assert built == ["ours", *same_algorithm, "engine.onnxruntime", "engine.openvino"]
+    engines = ["engine.onnxruntime", "engine.openvino"]
+    reduced = ["onnxruntime_int8", "openvino_int8", "openvino_bfloat16"]
+    assert built == ["ours", *same_algorithm, *engines, *(f"reduced.{name}" for name in reduced)]
     assert {e["status"] for e in found["official"].values()} == {
         f"not run: estimated {official.flops / 1e9:,.1f} GFLOP and "
         f"{official.peak_bytes / 1e9:.2f} GB"
@@ -205,6 +222,7 @@ def test_both_sides_compute_the_same(model: str, task: str) -> None:
     cell = Cell(model, task, (24, 24), 1)
     sides = row.prepare_sides(cell)
     names = [name for name in columns(cell) if not name.endswith("compiled")]
+    names = [name for name in names if not name.startswith("reduced")]
     found = [
         row.build(cell, name, sides, name.partition(".")[2], compile_limit=1).result()
         for name in names

@@ -142,6 +142,7 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
             pytorch_eager=3.0,
             engine_onnxruntime=8.0,
             engine_openvino=5.0,
+            reduced_openvino_int8=1.0,
         ),
         made_up(edsr, ours=2.0, pytorch_eager=1.0),
         results.without_figures(large, "not run: estimated 25,000 GFLOP and 2.00 GB"),
@@ -162,7 +163,10 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     assert line.endswith("| 2 (1.8 to 2.2) | 8 (7.2 to 8.8) | 5 (4.5 to 5.5) | 2.50 |")
     assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
     order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
-    assert order == [*["edsr", "edsr", "csnln"] * 2, "edsr", "csnln"]
+    assert order == [*["edsr", "edsr", "csnln"] * 3, "edsr", "csnln"]
+    missing = "not available: no C++ compiler"
+    coarser = f"| 48x48 | 1 | 2 (1.8 to 2.2) | {missing} | 1 (0.9 to 1.1) | {missing} |"
+    assert f"| csnln | inference {coarser}" in lines
     assert any("jax 1.0; torch 2.0" in line for line in lines)
 
 
