@@ -21,6 +21,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("published.score", "rows"),
         ("quality.part", "edsr_baseline_x2"),
         ("quality.part", "edsr_baseline_x2_again"),
+        ("quality.part", "edsr_baseline_x3"),
         ("quality.part", "edsr_baseline_x4"),
         ("quality.part", "edsr_photo_x2"),
         ("quality.part", "edsr_photo_x4"),
