@@ -24,18 +24,21 @@ class Cut(NamedTuple):
         side: of the squares, in pixels. Of the photographs it is twice the largest patch at x2.
         factors: by which the images are reduced before they are cut.
         share: of the squares that is kept.
+        crops: whether squares from the middle validate, of networks that take long on whole images.
     """
 
     sources: tuple[str, ...]
     side: int
     factors: tuple[float, ...] = (1.0,)
     share: float = 0.5
+    crops: bool = False
 
 
 SCALES = (1.0, 0.75, 0.5)
 TEXTURED = {
     modern.TEXTURED_PHOTOS: Cut((modern.PHOTOS,), 192),
     modern.TEXTURED_SCALES: Cut((modern.PHOTOS,), 192, SCALES),
+    modern.TEXTURED_CROPS: Cut((modern.PHOTOS,), 192, SCALES, crops=True),
     modern.TEXTURED_290: Cut((modern.T91, modern.BSDS199), 128, SCALES),
 }
 
@@ -84,7 +87,11 @@ def cut_textured(folder: Path, cut: Cut) -> None:
                     error = float(np.abs(blurred.astype(np.float32) - square).mean())
                     squares.append((error, f"{pair.name}_{factor:g}_{top}_{left}.png", square))
     for pair in load("folder", "validation", path=cut.sources[0]):
-        write_image(made / "validation" / f"{pair.name}.png", pair.hr())
+        image = pair.hr()
+        if cut.crops:
+            top, left = ((size - side) // 2 for size in image.shape[:2])
+            image = image[top : top + side, left : left + side]
+        write_image(made / "validation" / f"{pair.name}.png", image)
     squares.sort(key=lambda square: -square[0])
     for _, name, square in squares[: round(cut.share * len(squares))]:
         write_image(made / "train" / name, square)

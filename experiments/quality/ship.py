@@ -24,6 +24,7 @@ from sr_jax.data.sources import ImagePair
 from sr_jax.data.sources.layouts import find_layout
 from sr_jax.evaluation.published import published
 from sr_jax.evaluation.scoring import BICUBIC, Loaded, list_contenders, score_all
+from sr_jax.inference.settings import Settings
 from sr_jax.models import count_parameters, describe_model
 from sr_jax.storage import write_bytes
 
@@ -31,7 +32,7 @@ BENCHMARKS = ("Set5", "Set14", "B100")
 JPEG = " JPEG 75"  # after a benchmark's name
 PAPERS = {"edsr": "edsr_baseline"}  # architecture -> the published one that it stands beside
 # Data sets with licences that let their networks ship.
-FREE = {modern.PHOTOS, modern.TEXTURED_PHOTOS, modern.TEXTURED_SCALES}
+FREE = {modern.PHOTOS, modern.TEXTURED_PHOTOS, modern.TEXTURED_SCALES, modern.TEXTURED_CROPS}
 MOST = 0.005  # dB that float16 may cost
 LIMITS = {
     "bicubic": "Made for clean images that were reduced by bicubic interpolation. It sharpens "
@@ -39,6 +40,7 @@ LIMITS = {
     "photo": "Made for slightly blurred and noisy images in JPEG, quality 30 to 95. It smooths "
     "fine texture; of clean images, networks that are made for those show more.",
 }
+TILES = " It was scored in tiles of {0} pixels (--tile {0}): whole images take long."
 INVENTS = " It invents texture that looks real, which costs PSNR."
 
 
@@ -54,7 +56,11 @@ def compress(pair: ImagePair, scale: int) -> ImagePair:
 
 
 def score(
-    networks: list[Loaded], datasets: Sequence[str], scales: Sequence[int], benchmarks: Path
+    networks: list[Loaded],
+    datasets: Sequence[str],
+    scales: Sequence[int],
+    benchmarks: Path,
+    settings: Settings,
 ) -> list[list[Any]]:
     """Rows (data set, scale, PSNR of bicubic, then PSNR and SSIM of each network)."""
     rows = []
@@ -65,7 +71,7 @@ def score(
                 pairs = tuple(compress(pair, scale) for pair in pairs)
             contenders = [BICUBIC]
             for number, network in enumerate(networks):
-                contenders += list_contenders(network, name=str(number))[1:]
+                contenders += list_contenders(network, settings, name=str(number))[1:]
             found: dict[str, list[tuple[float, float]]] = {}
             luma = networks[0][0].n_colors == 1
             for key, _, result in score_all({dataset: pairs}, [scale], contenders, round_luma=luma):
@@ -85,6 +91,9 @@ def main(
     ] = None,
     output: Annotated[
         str | None, typer.Option("--as", help="What it is called. Default: NAME.")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Scored in tiles of so many pixels, which the card says.")
     ] = None,
     benchmarks: Annotated[Path, typer.Option(help="Folder of Set5, Set14 and B100.")] = Path(
         "../shared/data/benchmarks"
@@ -106,7 +115,8 @@ def main(
     datasets = [*BENCHMARKS]
     if config.data.degradation == "photo":
         datasets += [f"{dataset}{JPEG}" for dataset in BENCHMARKS]
-    rows = score([(model, variables), weights.load(kept)], datasets, scales, benchmarks)
+    networks, settings = [(model, variables), weights.load(kept)], Settings(tile=tile)
+    rows = score(networks, datasets, scales, benchmarks, settings)
     architecture = describe_model(model)[0]
     scores = []
     for dataset, scale, bicubic, (before, _), (psnr, ssim) in rows:
@@ -135,7 +145,9 @@ def main(
         "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
         "hardware": f"{trainings[-1][-1]['cores']} of {hardware.rpartition(' of ')[2]}",
         "scores": scores,
-        "limits": LIMITS[config.data.degradation] + (INVENTS if invents else ""),
+        "limits": LIMITS[config.data.degradation]
+        + (INVENTS if invents else "")
+        + (TILES.format(tile) if tile else ""),
     }
     kept.replace(place)
     write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())

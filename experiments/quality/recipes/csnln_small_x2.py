@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import TEXTURED_SCALES, shorten
+from experiments.quality.modern import TEXTURED_CROPS, shorten
 from sr_jax import configuration
 
 
@@ -12,4 +12,4 @@ def get_config() -> ConfigDict:
     config.model.depth = 3
     config.model.n_feats = 32
     config.loss.scale = 255.0
-    return shorten(config, steps=4_000, rate=5e-4, patch=24, data=TEXTURED_SCALES)
+    return shorten(config, steps=4_000, rate=5e-4, patch=24, data=TEXTURED_CROPS)
