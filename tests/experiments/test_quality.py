@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from processes import NETWORKS, photos
 
-from experiments.quality import modern, overlap, page, part, ship
+from experiments.quality import modern, overlap, page, part, prepare, ship
 from sr_jax import pretrained, weights
 from sr_jax.data import sources
-from sr_jax.imaging.files import write_image
+from sr_jax.imaging.files import read_image, write_image
 from sr_jax.imaging.resize import imresize
 from sr_jax.models import create_model
 from sr_jax.pretrained import Card, Score
@@ -116,6 +116,23 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
         rows = part.harness.Rows(tmp_path / "experiments" / "results", part.table, "tiny").found
         reached.append(rows[-1]["step"])
     assert 0 < reached[0] < reached[1]
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_squares_with_texture_are_kept(tmp_path, crops):
+    """The half of them that bicubic interpolation blurs most; images or their middles validate."""
+    random = np.random.default_rng(0)
+    for name in "abcdefghijkl":
+        image = np.full((64, 100, 3), 128, np.uint8)
+        image[:32, :32] = random.integers(0, 256, (32, 32, 3))
+        write_image(tmp_path / "source" / f"{name}.png", image)
+    cut = prepare.Cut((str(tmp_path / "source"),), 32, share=1 / 6, crops=crops)
+    prepare.cut_textured(tmp_path / "cut", cut)
+    found = [path.stem for path in sorted((tmp_path / "cut" / "train").iterdir())]
+    assert len(found) + len(list((tmp_path / "cut" / "validation").iterdir())) == 12
+    assert {name[1:] for name in found} == {"_1_0_0"}  # the corners with noise
+    sizes = {read_image(path).shape for path in (tmp_path / "cut" / "validation").iterdir()}
+    assert sizes == {(32, 32, 3) if crops else (64, 100, 3)}
 
 
 RECIPES = sorted(path.stem for path in (part.FOLDER / "recipes").glob("[!_]*.py"))
