@@ -7,6 +7,7 @@ import pytest
 from helpers import assert_same_gradients
 from jax import lax
 
+from sr_jax.models import create_model, variable_shapes
 from sr_jax.ops.conv import conv2d, halving_conv2d, strided_conv2d, transposed_conv2d
 from sr_jax.ops.target import compiler_options
 
@@ -187,6 +188,8 @@ def test_a_large_first_kernel_loses_no_precision(shape, padding):
         ((1, 154, 253, 64), "valid"),
         ((10, 63, 61, 64), "zeros"),
         ((1, 3, 13_000, 64), "zeros"),  # fewer rows than a band and those around it
+        ((1, 154, 253, 3), "zeros"),  # of so few channels Winograd's form is not taken
+        ((3, 121, 140, 32), "valid"),
     ],
 )
 def test_large_layers_are_finished_block_by_block(shape, padding):
@@ -203,7 +206,7 @@ def test_large_layers_are_finished_block_by_block(shape, padding):
 
     shrunk = 0 if padding == "zeros" else 2
     out = (shape[0], shape[1] - shrunk, shape[2] - shrunk, 64)
-    operands = [a.astype(np.float32) for a in normal(shape, (3, 3, 64, 64), out, 64)]
+    operands = [a.astype(np.float32) for a in normal(shape, (3, 3, shape[-1], 64), out, 64)]
     values, expected = (jax.jit(f)(*operands) for f in (ours, whole))
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     for a, b in zip(*(pull_back(f, operands) for f in (ours, whole)), strict=True):
@@ -232,6 +235,16 @@ def test_layers_on_large_images_share_memory():
         return program.memory_analysis().temp_size_in_bytes
 
     assert stack(6) < 1.1 * stack(3)
+
+
+def test_a_network_on_a_large_image_keeps_two_maps():
+    """What a layer reads and what it writes, at the ends too; half of one for blocks and terms."""
+    model = create_model("vdsr", depth=5)
+    variables = variable_shapes(model)
+    image = jax.ShapeDtypeStruct((1, 256, 320, 1), jnp.float32)
+    options = compiler_options()
+    program = jax.jit(model.apply, compiler_options=options).lower(variables, image).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 2.5 * 256 * 320 * 64 * 4
 
 
 def test_refuses_unknown_padding():
