@@ -286,7 +286,7 @@ def test_an_interrupted_upscaling_goes_on(reported, model, tmp_path, capsys, mon
     upscale([folder], model=model, output=tmp_path / "out")
     assert len(names(tmp_path / "out")) == 5
     shown = capsys.readouterr().out
-    assert "going on: images done before: 2" in shown
+    assert "going on (images done before: 2)" in shown
     assert "3 of 3 images written" in shown
 
 

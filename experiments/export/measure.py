@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from experiments import harness
-from experiments.throughput.engines import ENGINES
+from experiments.throughput.engines import run_onnxruntime
 from experiments.throughput.networks import NINE
 from sr_jax.export.onnx import NCHW, to_onnx
 from sr_jax.export.program import make_program
@@ -49,7 +49,7 @@ def measure(name: str, side: int, seconds: float) -> dict[str, Any]:
     runs: dict[str, Callable[[], np.ndarray]] = {
         "ours": lambda: np.asarray(own(variables, image)),
         "stablehlo": lambda: np.asarray(exported(image)),
-        "onnx": ENGINES["onnxruntime"](onnx, np.ascontiguousarray(image.transpose(NCHW))),
+        "onnx": run_onnxruntime(onnx, np.ascontiguousarray(image.transpose(NCHW))),
     }
     expected = runs["ours"]()
     differences = {

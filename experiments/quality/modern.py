@@ -9,11 +9,11 @@ PHOTOS = f"{TRAIN}/photos"  # with free licences
 T91 = f"{TRAIN}/T91"  # those of the papers
 # Without 302003, which is `woman` of Set5, larger (results/overlap.md). The papers trained on it.
 BSDS199 = "runs/quality/BSDS199"
-# Where there is most to learn in the photographs, in these and reduced ones, and in the 290 with
-# reduced ones. All are made by prepare.py.
+# Where there is most to learn: in the photographs, in these and reduced ones, in the same with
+# squares that validate, and in the 290 with reduced ones. All are made by prepare.py.
 TEXTURED_PHOTOS = "runs/quality/textured"
 TEXTURED_SCALES = "runs/quality/textured_scales"
-TEXTURED_CROPS = "runs/quality/textured_crops"  # which validate, too
+TEXTURED_CROPS = "runs/quality/textured_crops"
 TEXTURED_290 = "runs/quality/textured_290"
 START = "runs/quality/srcnn_{}_start.safetensors"
 

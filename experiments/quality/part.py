@@ -77,18 +77,20 @@ def train(recipe: Path, workdir: Path, minutes: float) -> bool:
     """Trains for so many minutes, or until SIGTERM. Returns whether the training has finished.
 
     Raises:
-        ValueError: it failed, or had not begun.
+        ValueError: it failed, or was ended before it could save.
     """
     command = [sys.executable, "-m", "sr_jax.main", f"--config={recipe}", f"--workdir={workdir}"]
     process = subprocess.Popen(command, cwd=harness.REPOSITORY)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait(60 * minutes)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         code = process.wait(600)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if code == -signal.SIGTERM:
-        raise ValueError("the training had not begun when it was ended: give it more --minutes")
+        raise ValueError("the training was ended before it could save: give it more --minutes")
     if code not in (0, 128 + signal.SIGTERM):
         raise ValueError(f"the training ended with {code}")
     return code == 0

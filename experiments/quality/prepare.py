@@ -24,7 +24,8 @@ class Cut(NamedTuple):
         side: of the squares, in pixels. Of the photographs it is twice the largest patch at x2.
         factors: by which the images are reduced before they are cut.
         share: of the squares that is kept.
-        crops: whether squares from the middle validate, of networks that take long on whole images.
+        crops: whether the middle square of each image validates, as a network takes long on whole
+            ones.
     """
 
     sources: tuple[str, ...]
@@ -89,7 +90,7 @@ def cut_textured(folder: Path, cut: Cut) -> None:
     for pair in load("folder", "validation", path=cut.sources[0]):
         image = pair.hr()
         if cut.crops:
-            top, left = ((size - side) // 2 for size in image.shape[:2])
+            top, left = (max(0, size - side) // 2 for size in image.shape[:2])
             image = image[top : top + side, left : left + side]
         write_image(made / "validation" / f"{pair.name}.png", image)
     squares.sort(key=lambda square: -square[0])

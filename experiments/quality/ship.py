@@ -109,7 +109,7 @@ def main(
     free = config.data.path in FREE
     folder = pretrained.FOLDER if free else FOLDER / "weights"
     place = folder / f"{output or name}.safetensors"
-    kept = place.with_suffix(".new.safetensors")
+    kept = workdir / "weights-float16.safetensors"
     weights.save(kept, model, variables, half=True)
     scales = tuple(config.data.scales)
     datasets = [*BENCHMARKS]
@@ -149,7 +149,7 @@ def main(
         + (INVENTS if invents else "")
         + (TILES.format(tile) if tile else ""),
     }
-    kept.replace(place)
+    write_bytes(place, kept.read_bytes())
     write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
     print(f"{place}: {place.stat().st_size:,} bytes")
 

@@ -65,7 +65,7 @@ def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dic
     # Compiled programs are kept from the first process for those that follow, and no longer.
     with tempfile.TemporaryDirectory() as cache:
         request = {"cell": cell.key(), "limits": limits}
-        # What takes longest to compile, by far, and what no ratio is made with.
+        # What no ratio is made with, and what takes longest to compile, by far.
         without = [n for n in columns(cell) if n.partition(".")[0] == "reduced"] if quick else []
         without += ["official.compiled"] if quick else []
         try:

@@ -4,7 +4,6 @@ In bfloat16 and int8 they compute something coarser than the other columns: thes
 such, and no ratio is made with them.
 """
 
-import contextlib
 import os
 import tempfile
 import time
@@ -21,7 +20,7 @@ from sr_jax.export.onnx import INPUT, NCHW, OUTPUT, to_onnx
 from sr_jax.export.program import make_program
 
 Run = Callable[[], np.ndarray]
-_CALIBRATION = 48  # pixels a side of the part of the image that int8 is calibrated with
+NO_BFLOAT16 = "the processor has no bfloat16"
 
 
 def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Contender:
@@ -41,12 +40,16 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
         raise ValueError("compared on a CPU alone")
     engine, _, precision = column.partition("_")
     images = np.ascontiguousarray(images.transpose(NCHW))
-    make = _onnxruntime if engine == "onnxruntime" else _openvino
-    content = _export(cell, side, cell.input_size)
+    scale = cell.network.scale if side.model.scales else None
+    program = make_program(side.model, side.variables, scale=scale, size=cell.input_size)
+    content, _ = to_onnx(program)
     if precision == "int8":
-        content = _quantise(cell, side, content, images)
+        content = quantise(content, images)
     start = time.perf_counter()
-    run = make(content, images, precision)
+    if engine == "onnxruntime":
+        run = run_onnxruntime(content, images)
+    else:
+        run = run_openvino(content, images, bfloat16=precision == "bfloat16")
     run()
     seconds = time.perf_counter() - start
 
@@ -56,24 +59,17 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
     return Contender(run, result, seconds)
 
 
-def _export(cell: Cell, side: Side, size: tuple[int, int] | None) -> bytes:
-    scale = cell.network.scale if side.model.scales else None
-    return to_onnx(make_program(side.model, side.variables, scale=scale, size=size))[0]
+def quantise(content: bytes, images: np.ndarray) -> bytes:
+    """A model whose convolutions and products are of int8: ONNX Runtime's static quantisation.
 
-
-def _quantise(cell: Cell, side: Side, content: bytes, images: np.ndarray) -> bytes:
-    """An export whose convolutions and products are of int8, by ONNX Runtime's static quantisation.
-
-    Calibrated with a part of the image where the export can be of free size: what lies between all
-    its layers is kept for that.
+    Args:
+        content: an ONNX file of one size.
+        images: (N, C, H, W) of that size, for the ranges of what the layers take and give.
     """
     from onnxruntime import quantization
 
-    with contextlib.suppress(ValueError):  # SAN and CSNLN are exported for one size
-        content, images = _export(cell, side, None), images[:, :, :_CALIBRATION, :_CALIBRATION]
-
     class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
-        batches = iter([{INPUT: np.ascontiguousarray(images)}])
+        batches = iter([{INPUT: images}])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.batches, None)
@@ -92,32 +88,32 @@ def _quantise(cell: Cell, side: Side, content: bytes, images: np.ndarray) -> byt
         return after.read_bytes()
 
 
-def _onnxruntime(content: bytes, images: np.ndarray, precision: str) -> Run:
+def run_onnxruntime(content: bytes, images: np.ndarray) -> Run:
+    """A run of an ONNX file by ONNX Runtime on images (N, C, H, W)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    for name, size in zip("nhw", (images.shape[0], *images.shape[2:]), strict=True):
-        options.add_free_dimension_override_by_name(name, size)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda: session.run([OUTPUT], {INPUT: images})[0]
 
 
-def _openvino(content: bytes, images: np.ndarray, precision: str) -> Run:
+def run_openvino(content: bytes, images: np.ndarray, *, bfloat16: bool) -> Run:
+    """A run of an ONNX file by OpenVINO on images (N, C, H, W).
+
+    Raises:
+        ValueError: the processor has no bfloat16.
+    """
     import openvino
 
+    core = openvino.Core()
+    if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ValueError(NO_BFLOAT16)
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
     }
-    core = openvino.Core()
-    if precision == "bfloat16" and "BF16" not in core.get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    ):
-        raise ValueError("the processor has no bfloat16")
-    model = core.read_model(content)
-    model.reshape(list(images.shape))
-    compiled = core.compile_model(model, "CPU", settings)
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
     request = compiled.create_infer_request()
     return lambda: request.infer({0: images}, share_inputs=True)[0]

@@ -222,7 +222,7 @@ def evaluate(
         counts = (sum(map(len, each.values())) for each in (own, datasets))
         print("part {}: {} of {} images".format(own_part, *counts))
     if scores and not join:
-        print(f"going on: scores made before: {len(scores)}; --overwrite makes them anew")
+        print(f"going on (scores made before: {len(scores)}); --overwrite makes them anew")
 
     failures: list[str] = []
     console = Console(stderr=True)

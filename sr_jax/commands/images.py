@@ -169,7 +169,7 @@ def _leave_out_done(
     left = {path: target for path, target in targets.items() if not done(path, target)}
     if len(left) < len(targets):
         number = len(targets) - len(left)
-        print(f"going on: images done before: {number}; --overwrite does them anew")
+        print(f"going on (images done before: {number}); --overwrite does them anew")
     if comparison and str(comparison.absolute()) in journal.entries:
         comparison = None
     return left, comparison

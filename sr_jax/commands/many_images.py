@@ -156,7 +156,7 @@ def _leave_finished(records: "Records", items: "list[Item]", overwrite: bool) ->
             "--output or --suffix"
         )
     if found.finished:
-        print(f"going on: images done before: {len(found.finished)}; --overwrite does them anew")
+        print(f"going on (images done before: {len(found.finished)}); --overwrite does them anew")
     return found.todo
 
 

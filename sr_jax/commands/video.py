@@ -155,7 +155,7 @@ def _make(
 
     first = done = sum(len(packets) for _, packets in parts.pieces())
     if done:
-        print(f"going on: frames done before: {done}; --overwrite does them anew")
+        print(f"going on (frames done before: {done}); --overwrite does them anew")
     with image_progress(unit="frames") as progress:
         task = progress.add_task("compiling, upscaling", total=frames, completed=done)
 

@@ -141,7 +141,7 @@ def test_another_command_leaves_an_interruption_alone(model, photo, tmp_path, mo
             upscale([photo, other], model=model)
     upscale([other], model="bicubic", scale=3)
     upscale([photo, other], model=model)
-    assert "going on: images done before: 1" in capsys.readouterr().out
+    assert "going on (images done before: 1)" in capsys.readouterr().out
     assert files(tmp_path) == {"photo.png", "z.png", "photo_x2.png", "z_x2.png", "z_x3.png"}
 
 

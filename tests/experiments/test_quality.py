@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import threading
-import time
 
 import jax
 import numpy as np
@@ -74,16 +73,19 @@ def test_an_unknown_recipe_is_told():
 
 
 def test_a_part_that_is_too_short_is_told(tmp_path):
-    with pytest.raises(ValueError, match="had not begun when it was ended: give it more --minutes"):
+    with pytest.raises(ValueError, match="ended before it could save: give it more --minutes"):
         part.train(tmp_path / "recipe.py", tmp_path / "run", minutes=0)
 
 
-def end_after(checkpoints, step):
+def names(folder):
+    return [path.name for path in folder.glob("*")]
+
+
+def end_after(checkpoints, step, over):
     """Sends SIGTERM to this process when there is a checkpoint of a later step."""
-    while not any(
-        int(path.name) > step for path in checkpoints.glob("[0-9]*") if path.name.isdigit()
-    ):
-        time.sleep(0.1)
+    while not any(name.isdigit() and int(name) > step for name in names(checkpoints)):
+        if over.wait(0.1):
+            return
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -111,8 +113,13 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
     for number in range(2):
         workdir = tmp_path / str(number)
         after = reached[-1] if reached else 0
-        threading.Thread(target=end_after, args=(workdir / "checkpoints", after)).start()
-        part.main("tiny", minutes=10, workdir=workdir)
+        over = threading.Event()
+        arguments = (workdir / "checkpoints", after, over)
+        threading.Thread(target=end_after, args=arguments, daemon=True).start()
+        try:
+            part.main("tiny", minutes=10, workdir=workdir)
+        finally:
+            over.set()
         rows = part.harness.Rows(tmp_path / "experiments" / "results", part.table, "tiny").found
         reached.append(rows[-1]["step"])
     assert 0 < reached[0] < reached[1]
@@ -120,19 +127,21 @@ def test_two_parts_go_on_from_one_another(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("crops", [False, True])
 def test_squares_with_texture_are_kept(tmp_path, crops):
-    """The half of them that bicubic interpolation blurs most; images or their middles validate."""
-    random = np.random.default_rng(0)
+    """Those that bicubic interpolation blurs most; whole images or their middles validate."""
+    noise = np.random.default_rng(0)
     for name in "abcdefghijkl":
         image = np.full((64, 100, 3), 128, np.uint8)
-        image[:32, :32] = random.integers(0, 256, (32, 32, 3))
+        image[:32, :32] = noise.integers(0, 256, (32, 32, 3))
         write_image(tmp_path / "source" / f"{name}.png", image)
     cut = prepare.Cut((str(tmp_path / "source"),), 32, share=1 / 6, crops=crops)
     prepare.cut_textured(tmp_path / "cut", cut)
     found = [path.stem for path in sorted((tmp_path / "cut" / "train").iterdir())]
     assert len(found) + len(list((tmp_path / "cut" / "validation").iterdir())) == 12
     assert {name[1:] for name in found} == {"_1_0_0"}  # the corners with noise
-    sizes = {read_image(path).shape for path in (tmp_path / "cut" / "validation").iterdir()}
-    assert sizes == {(32, 32, 3) if crops else (64, 100, 3)}
+    for path in (tmp_path / "cut" / "validation").iterdir():
+        image = read_image(path)
+        assert image.shape == ((32, 32, 3) if crops else (64, 100, 3))
+        assert (image == 128).all() == crops
 
 
 RECIPES = sorted(path.stem for path in (part.FOLDER / "recipes").glob("[!_]*.py"))
@@ -161,7 +170,7 @@ def small_folder(tmp_path, monkeypatch):
     row = {"part": 1, "minutes": 30, "step": 700, "loss": 1.0, "cores": 1, "finished": True}
     row["environment"] = "2 CPU cores (x86_64), 24 GiB; Python 3.11; commit abc1234, 2026-11-29"
     (folder / "results").mkdir()
-    for name, minutes in (("edsr_photo_x2", 30), ("edsr_small_x2", 60)):
+    for name, minutes in (("edsr_photo_x2", 30), ("edsr_small_x2", 60), ("srgan_small_x4", 9)):
         rows = [row | {"minutes": minutes / 2, "step": 300}, row | {"minutes": minutes / 2}]
         (folder / "results" / f"{name}.json").write_text(json.dumps(rows))
     for module in (part, ship):
@@ -196,6 +205,29 @@ def test_a_trained_network_ships_with_its_card(small_folder):
     path = small_folder / "run" / "weights-best.safetensors"
     assert card.path.stat().st_size < 0.7 * path.stat().st_size  # half, and a header
     assert not list(pretrained.FOLDER.glob("*.new.*"))
+
+
+def test_of_an_adversarial_training_the_last_weights_ship(small_folder):
+    """Not those of the highest PSNR; the card says so, and that it was scored in tiles."""
+    model = create_model("srgan_generator", n_resblocks=1, n_feats=4)
+    saved = {}
+    for seed, name in enumerate(("weights", "weights-best")):
+        images = np.zeros((1, 8, 8, 3), np.float32)
+        saved[name] = model.init(jax.random.key(seed), images)
+        weights.save(small_folder / "run" / f"{name}.safetensors", model, saved[name])
+    ship.main(
+        "srgan_small_x4",
+        workdir=small_folder / "run",
+        tile=12,
+        benchmarks=small_folder / "benchmarks",
+    )
+    card = pretrained.cards()["srgan_small_x4"]
+    _, found = weights.load(card.path)
+    for name, same in (("weights", True), ("weights-best", False)):
+        kernels = (tree["params"]["head"]["kernel"] for tree in (found, saved[name]))
+        assert np.allclose(*kernels, atol=1e-3) == same
+    assert "invents texture" in card.limits
+    assert "--tile 12" in card.limits
 
 
 def test_float16_that_costs_too_much_is_refused(small_folder, monkeypatch):

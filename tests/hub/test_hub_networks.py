@@ -67,7 +67,7 @@ def test_images_go_through_it_and_only_the_same_content_goes_on(filled, tmp_path
     same = {**options, "model": f"hf:user/net@{NEW}/net.safetensors"}
     with pytest.raises(Exception, match="1"):
         upscale([*images, broken], **same)
-    assert "going on: images done before: 2" in capsys.readouterr().out
+    assert "going on (images done before: 2)" in capsys.readouterr().out
     filled.point("main", OLD)
     with pytest.raises(ValueError, match=r"a.png exists and is not of an unfinished run"):
         upscale([*images, broken], **options)

@@ -182,35 +182,48 @@ def test_a_large_first_kernel_loses_no_precision(shape, padding):
 
 
 @pytest.mark.parametrize(
-    ("shape", "padding"),
+    ("shape", "size", "padding"),
     [
-        ((1, 154, 253, 64), "zeros"),
-        ((1, 154, 253, 64), "valid"),
-        ((10, 63, 61, 64), "zeros"),
-        ((1, 3, 13_000, 64), "zeros"),  # fewer rows than a band and those around it
-        ((1, 154, 253, 3), "zeros"),  # of so few channels Winograd's form is not taken
-        ((3, 121, 140, 32), "valid"),
+        ((1, 154, 253, 64), (3, 3), "zeros"),
+        ((1, 154, 253, 64), (3, 3), "valid"),
+        ((10, 63, 61, 64), (3, 3), "zeros"),
+        ((1, 3, 13_000, 64), (3, 3), "zeros"),  # fewer rows than a band and those around it
+        ((1, 154, 253, 3), (3, 3), "zeros"),  # these four are not in Winograd's form
+        ((3, 121, 140, 32), (3, 3), "valid"),
+        ((1, 154, 253, 4), (5, 7), "zeros"),
+        ((1, 154, 253, 4), (1, 3), "valid"),
     ],
 )
-def test_large_layers_are_finished_block_by_block(shape, padding):
-    """float32, of the largest value: 1e-6, for the same operations in the same order."""
+def test_large_layers_are_finished_block_by_block(shape, size, padding):
+    """float32, of the largest value: 2e-6, as other layers; 1e-5 for gradients, both in float32."""
 
     def finish(y, skip, bias):
         return skip + 0.5 * jnp.maximum(y + bias, 0)
 
     def whole(x, kernel, *operands):
-        return finish(conv2d(x, kernel, padding), *operands)
+        return finish(stock(x, kernel, "SAME" if padding == "zeros" else "VALID"), *operands)
 
     def ours(x, kernel, *operands):
         return conv2d(x, kernel, padding, finish, *operands)
 
-    shrunk = 0 if padding == "zeros" else 2
-    out = (shape[0], shape[1] - shrunk, shape[2] - shrunk, 64)
-    operands = [a.astype(np.float32) for a in normal(shape, (3, 3, shape[-1], 64), out, 64)]
+    high, wide = (side - 1 if padding == "valid" else 0 for side in size)
+    out = (shape[0], shape[1] - high, shape[2] - wide, 64)
+    operands = [a.astype(np.float32) for a in normal(shape, (*size, shape[-1], 64), out, 64)]
     values, expected = (jax.jit(f)(*operands) for f in (ours, whole))
-    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(values, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     for a, b in zip(*(pull_back(f, operands) for f in (ours, whole)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
+def test_blocks_have_the_dtype_that_finishing_gives():
+    """As a result that is not in blocks: bfloat16 plus a float32 bias."""
+    kernel, bias = jnp.zeros((3, 3, 4, 64)), jnp.ones(64)
+
+    def dtype(height):
+        x = jax.ShapeDtypeStruct((1, height, 253, 4), jnp.bfloat16)
+        return jax.eval_shape(lambda x: conv2d(x, kernel, "zeros", jnp.add, bias), x).dtype
+
+    assert dtype(154) == dtype(8) == jnp.float32
 
 
 def pull_back(function, operands):
@@ -239,6 +252,8 @@ def test_layers_on_large_images_share_memory():
 
 def test_a_network_on_a_large_image_keeps_two_maps():
     """What a layer reads and what it writes, at the ends too; half of one for blocks and terms."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("on a CPU only")
     model = create_model("vdsr", depth=5)
     variables = variable_shapes(model)
     image = jax.ShapeDtypeStruct((1, 256, 320, 1), jnp.float32)

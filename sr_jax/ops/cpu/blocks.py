@@ -15,7 +15,7 @@ MOST_VALUES = 2_400_000
 _PIXELS = 8_000  # of a block
 
 
-def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding = (0, 0)) -> bool:
+def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding) -> bool:
     """Whether a convolution is faster in blocks; arguments as of `direct.convolve`."""
     pixels = x.shape[0] * math.prod(result_size(x, kernel, padding))
     return pixels * max(kernel.shape[2:]) > MOST_VALUES
@@ -56,8 +56,10 @@ def convolve_in_blocks(
     bands = -(-images * height * width // _PIXELS)
     rows = min(-(-height // (bands * unit)) * unit, height)
     bands = -(-height // rows)
+    result = jax.ShapeDtypeStruct((n, height, width, features), x.dtype)
+    result = jax.eval_shape(finish, result, *operands)
     # Overwritten below. If it were zeros, XLA would allocate those of all layers at the start.
-    y = jnp.broadcast_to(x[:1, :1, :1, :1], (n, height, width, features))
+    y = jnp.broadcast_to(x[:1, :1, :1, :1].astype(result.dtype), result.shape)
     needed = rows + kernel.shape[0] - 1
     if needed > x.shape[1]:
         x, padding = direct.pad(x, (padding[0], 0)), (0, padding[1])

@@ -12,7 +12,12 @@ import jax.numpy as jnp
 
 from sr_jax.ops import direct
 from sr_jax.ops.cpu import winograd
-from sr_jax.ops.cpu.blocks import convolve_in_blocks, sum_over_groups, takes_blocks
+from sr_jax.ops.cpu.blocks import (
+    convolve_in_blocks,
+    result_size,
+    sum_over_groups,
+    takes_blocks,
+)
 from sr_jax.ops.direct import Finish, Padding
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
@@ -29,13 +34,14 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.
     2 to 5 times faster on CPU.
     """
     kh, kw, channels, features = kernel.shape
-    height, width = x.shape[1] + 2 * padding[0] - kh + 1, x.shape[2] + 2 * padding[1] - kw + 1
+    height, width = result_size(x, kernel, padding)
     if features > 1:
         rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
         terms = direct.convolve(direct.pad(x, padding), rows)
         terms = terms.reshape(*terms.shape[:3], kh, features)
         return _total(terms[:, i : i + height, :, i] for i in range(kh))
-    # The terms are padded, not the image, which has more channels.
+    if kh * kw > channels:
+        x, padding = direct.pad(x, padding), (0, 0)
     terms = jnp.einsum("nhwc,ijc->nhwij", x, kernel[..., 0])
     terms = jnp.pad(terms, ((0, 0), *((each, each) for each in padding), (0, 0), (0, 0)))
     shifts = ((i, j) for i in range(kh) for j in range(kw))

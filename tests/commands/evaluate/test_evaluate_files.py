@@ -131,7 +131,7 @@ def test_an_interrupted_evaluation_goes_on(workdir, photos, tmp_path, monkeypatc
     monkeypatch.setattr(scoring, "score_image", lambda *a, **o: scored.append(0) or score(*a, **o))
     capsys.readouterr()
     evaluate([photos], **arguments)
-    assert "going on: scores made before: 4" in capsys.readouterr().out
+    assert "going on (scores made before: 4)" in capsys.readouterr().out
     assert len(scored) == 6
     assert read(tmp_path / "scores.json") == read(tmp_path / "whole.json")
     assert not list(tmp_path.glob("*unfinished*"))
@@ -160,7 +160,7 @@ def test_what_cannot_be_scored_is_named_and_left_out(photos, tmp_path, capsys):
     for name in ("icon", "cut"):
         write_image(photos / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
     evaluate([photos], model=["bicubic"], scale=[2], output=output)
-    assert "going on: scores made before: 4" in capsys.readouterr().out
+    assert "going on (scores made before: 4)" in capsys.readouterr().out
     assert len(read(tmp_path / "scores.images.json")) == 6
 
 

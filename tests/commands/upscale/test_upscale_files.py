@@ -143,7 +143,7 @@ def test_an_interrupted_run_goes_on(model, album, tmp_path, monkeypatch, capsys)
     drawn = picture.stat().st_mtime_ns
     upscale([album], model=model, output=tmp_path / "out", comparison=picture)
     assert picture.stat().st_mtime_ns == drawn
-    assert "going on: images done before: 1" in capsys.readouterr().out
+    assert "going on (images done before: 1)" in capsys.readouterr().out
     assert len(outputs(tmp_path / "out")) == 4
     assert sum(path.stat().st_mtime_ns == when for path, when in before.items()) == 1
 
@@ -154,7 +154,7 @@ def test_of_a_folder_that_grows_the_new_images_are_done(model, album, tmp_path, 
     write_image(album / "new.png", noise(5, 6, 3))
     upscale([album], model=model, output=tmp_path / "out")
     printed = capsys.readouterr().out
-    assert "going on: images done before: 4" in printed
+    assert "going on (images done before: 4)" in printed
     assert "1 of 1 images written" in printed
     assert (tmp_path / "out" / "new.png").exists()
     assert {path: path.stat().st_mtime_ns for path in before} == before

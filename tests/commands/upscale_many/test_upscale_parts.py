@@ -229,7 +229,7 @@ def test_from_address_to_address(model, album, expected, tmp_path, capsys):
     for name in SHAPES:
         places.write(f"{root}/in/{name}", (album / name).read_bytes())
     places.write(f"{root}/in/notes.txt", b"x")
-    for said in ("4 of 4 images written", "going on: images done before: 4"):
+    for said in ("4 of 4 images written", "going on (images done before: 4)"):
         upscale([Path(f"{root}/in")], model=model, output=Path(f"{root}/out"))
         printed = capsys.readouterr().out
         assert said in printed

@@ -171,5 +171,5 @@ def test_workers_of_ray_end_in_order(model, tmp_path):
     assert 0 < len(there) < 80
     assert not list(out.glob(".*.tmp"))
     ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert f"going on: images done before: {len(there)}" in ran.stdout
+    assert f"going on (images done before: {len(there)})" in ran.stdout
     assert len(pixels(out)) == 80

@@ -54,7 +54,7 @@ def test_an_interrupted_video_goes_on(tmp_path, monkeypatch, capsys):
         upscale([clip], **BICUBIC)
     assert len(done) == 36
     assert (
-        "going on: frames done before: 24; --overwrite does them anew\n" in capsys.readouterr().out
+        "going on (frames done before: 24); --overwrite does them anew\n" in capsys.readouterr().out
     )
     assert names(tmp_path) == ["clip.mp4", "clip_x2.mp4", "whole.mp4"]
     first, second = read_video(whole), read_video(tmp_path / "clip_x2.mp4")
