@@ -1,6 +1,7 @@
 """The networks that come with sr_jax: their files and cards, and how they are chosen and named."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from sr_jax.commands.upscale import upscale
 from sr_jax.data.sources.layouts import find_layout
 from sr_jax.evaluation.scoring import score_image
 from sr_jax.imaging.files import read_image, write_image
+from sr_jax.inference.settings import Settings
 from sr_jax.models import count_parameters, create_model, describe_model
 from sr_jax.opening import open_model
 from sr_jax.training.start import read_start
@@ -52,14 +54,21 @@ def test_all_files_are_small_enough_for_the_wheel():
     assert sum(path.stat().st_size for path in pretrained.FOLDER.iterdir()) <= 30e6
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if "small" in name])
+def small(name):
+    """Those that are not for speed take longer to score."""
+    return pytest.param(name, marks=() if name.startswith("edsr_") else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [small(name) for name in SHIPPED if "small" in name])
 def test_the_score_of_a_card_is_what_the_network_gives(shared, name):
     """Mean PSNR on Set5: 0.005 dB, for other machines' order of float32 sums."""
     card = pretrained.cards()[name]
     network = sr_jax.load(name)
+    tiles = re.search(r"--tile (\d+)", card.limits)
+    settings = Settings(tile=int(tiles[1]) if tiles else None)
     for scale in card.scales:
         pairs = find_layout(shared("data/benchmarks/Set5"), [scale]).pairs
-        found = [score_image(pair, scale, network)[0] for pair in pairs]
+        found = [score_image(pair, scale, network, settings=settings)[0] for pair in pairs]
         assert np.mean(found) == pytest.approx(card.psnr("Set5", scale), abs=0.005)
 
 
