@@ -28,6 +28,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("quality.part", "edsr_small_x2"),
         ("quality.part", "edsr_small_x3"),
         ("quality.part", "edsr_small_x4"),
+        ("quality.part", "mdsr_small"),
         ("quality.part", "san_small_x2"),
         ("quality.part", "srcnn_915_x2"),
         ("quality.part", "srcnn_915_x3"),
