@@ -48,8 +48,10 @@ def unpack(archive: Path, workdir: Path) -> None:
     """Brings back what the last part left, unless the workdir is there."""
     if archive.exists() and not (workdir / "checkpoints").exists():
         workdir.mkdir(parents=True, exist_ok=True)
+        # Python has filters since 3.11.4.
+        only: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         with tarfile.open(archive) as file:
-            file.extractall(workdir, filter="data")
+            file.extractall(workdir, **only)
 
 
 def pack(workdir: Path, archive: Path) -> int | None:

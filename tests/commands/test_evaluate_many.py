@@ -70,7 +70,7 @@ def test_parts_are_joined_to_what_one_process_gives(model, photos, expected, tmp
 
 def test_a_part_goes_on_and_is_not_done_twice(model, photos, tmp_path, capsys):
     output = tmp_path / "scores.json"
-    for said in ("part 1/2", "going on: "):
+    for said in ("part 1/2", "going on ("):
         evaluate([photos], model=[model], output=output, part="1/2")
         assert said in capsys.readouterr().out
     lines = (tmp_path / "scores.unfinished-1-of-2.jsonl").read_text().splitlines()

@@ -38,6 +38,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("quality.part", "srcnn_955_x2"),
         ("quality.part", "srcnn_955_x3"),
         ("quality.part", "srcnn_955_x4"),
+        ("quality.part", "srgan_small_x4"),
         ("quality.part", "srresnet_small_x4"),
         ("quality.part", "vdsr"),
         ("quality.part", "vdsr_again"),
