@@ -189,7 +189,7 @@ def test_a_large_first_kernel_loses_no_precision(shape, padding):
         ((10, 63, 61, 64), (3, 3), "zeros"),
         ((1, 3, 13_000, 64), (3, 3), "zeros"),  # fewer rows than a band and those around it
         ((1, 154, 253, 3), (3, 3), "zeros"),  # these four are not in Winograd's form
-        ((3, 121, 140, 32), (3, 3), "valid"),
+        ((3, 121, 140, 3), (3, 3), "valid"),
         ((1, 154, 253, 4), (5, 7), "zeros"),
         ((1, 154, 253, 4), (1, 3), "valid"),
     ],

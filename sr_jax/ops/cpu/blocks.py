@@ -16,7 +16,7 @@ _PIXELS = 8_000  # of a block
 
 
 def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding) -> bool:
-    """Whether a convolution is faster in blocks; arguments as of `direct.convolve`."""
+    """Whether a convolution is too large for the caches; arguments as of `direct.convolve`."""
     pixels = x.shape[0] * math.prod(result_size(x, kernel, padding))
     return pixels * max(kernel.shape[2:]) > MOST_VALUES
 

@@ -111,7 +111,9 @@ def conv2d_finished(
     padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
 ) -> jax.Array:
     """`finish(conv2d(padding, x, kernel), *operands)`; see `sr_jax.ops.conv.conv2d`."""
-    if kernel.shape[3] >= _FEW and takes_blocks(x, kernel, padding):
+    # Blocks pay in Winograd's form, and in a first layer, whose result alone is large.
+    suits = winograd.suits(x, kernel) or kernel.shape[2] < _FEW <= kernel.shape[3]
+    if suits and takes_blocks(x, kernel, padding):
         return _in_blocks(padding, finish, x, kernel, *operands)
     return _one_by_one(padding, finish, x, kernel, *operands)
 
