@@ -18,6 +18,7 @@ from sr_jax.storage import write_bytes
 
 MEGABYTE = 2**20
 REPOSITORY = Path(__file__).resolve().parents[1]
+CODE = ("sr_jax/*.py", "experiments/*.py", "configs/*.py")
 
 MIN_ROUNDS = 3
 PAUSE = 0.01  # seconds in which the other library's threads stop spinning
@@ -187,7 +188,10 @@ def environment() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout, with a + where its code differs (results may)."""
+    """The last commit that changed code, with a + where the checkout's differs.
+
+    Rows keep their commit while results and texts are committed between them.
+    """
     if not shutil.which("git"):
         return "unknown"
     head, changes = (
@@ -195,8 +199,8 @@ def commit() -> str:
             ["git", *arguments], capture_output=True, text=True, cwd=REPOSITORY, check=False
         ).stdout.strip()
         for arguments in (
-            ("rev-parse", "--short", "HEAD"),
-            ("status", "--porcelain", "-uno", "--", "*.py"),
+            ("log", "-1", "--format=%h", "--", *CODE),
+            ("status", "--porcelain", "-uno", "--", *CODE),
         )
     )
     return (head or "unknown") + ("+" if changes else "")

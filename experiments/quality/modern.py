@@ -15,7 +15,7 @@ TEXTURED_PHOTOS = "runs/quality/textured"
 TEXTURED_SCALES = "runs/quality/textured_scales"
 TEXTURED_CROPS = "runs/quality/textured_crops"
 TEXTURED_290 = "runs/quality/textured_290"
-START = "runs/quality/srcnn_{}_start.safetensors"
+START = "runs/quality/{}_start.safetensors"
 
 
 def shorten(
@@ -69,7 +69,7 @@ def srcnn(kernels: str, scale: int, data: str) -> ConfigDict:
     config.loss.scale = 255.0
     config.optimizer.layer_rates = {}
     before = f"experiments/quality/weights/srcnn_{kernels}_x3.safetensors"
-    config.init_from = START.format(kernels) if scale == 3 else before
+    config.init_from = START.format(f"srcnn_{kernels}") if scale == 3 else before
     return shorten(config, steps=45_000 if scale == 3 else 25_000, rate=5e-4, data=data)
 
 

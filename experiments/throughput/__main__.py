@@ -1,5 +1,6 @@
 """sr_jax against plain PyTorch: python -m experiments.throughput --output FILE.json"""
 
+import functools
 import json
 import os
 import subprocess
@@ -44,7 +45,8 @@ def main(
     found = results.start(output, conditions, fresh=models if fresh else ())
     for cell in cells(models, quick=quick, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            row = measure(cell, limits, quick=quick) | {"commit": commit()}
+            row = measure(cell, limits, machine(cell.dtype) if quick else None)
+            row["commit"] = commit()
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)
     for path in report.write(output):
@@ -60,17 +62,24 @@ def superfluous(found: dict[str, Any], cell: Cell) -> bool:
     return bool(preferred) and preferred["ratio"] is not None
 
 
-def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dict[str, Any]:
-    """Times a row in a process of its own, and unless `quick` each column's memory in another."""
+def measure(
+    cell: Cell, limits: dict[str, float], at_best: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Times a row in a process of its own, and each column's memory in another.
+
+    Args:
+        cell: what to measure.
+        limits: see `row.Limits`.
+        at_best: of the machine, see `machine`. The row is one of a quick run then, without memory
+            and the columns that take longest.
+    """
     # Compiled programs are kept from the first process for those that follow, and no longer.
     with tempfile.TemporaryDirectory() as cache:
-        request = {"cell": cell.key(), "limits": limits}
-        # What no ratio is made with, and what takes longest to compile, by far.
-        without = [n for n in columns(cell) if n.partition(".")[0] == "reduced"] if quick else []
-        without += ["official.compiled"] if quick else []
+        request: dict[str, Any] = {"cell": cell.key(), "limits": limits}
+        without = [name for name in columns(cell) if at_best and takes_long(cell, name)]
         try:
-            row = ask(request | {"ask": "row", "without": without}, cache)
-            for name in () if quick else columns(cell):
+            row = ask(request | {"ask": "row", "without": without, "at_best": at_best}, cache)
+            for name in () if at_best else columns(cell):
                 entry = results.entry_of(row, name)
                 if entry["status"] == "measured":
                     column = {"column": name, "layout": entry["layout"]}
@@ -80,6 +89,18 @@ def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dic
         except RuntimeError as error:
             return results.without_figures(cell, f"failed: {error}")
     return row
+
+
+@functools.cache
+def machine(dtype: str) -> dict[str, Any]:
+    """What the machine can do at best, measured once for all rows of a quick run."""
+    answer: dict[str, Any] = ask({"ask": "machine", "dtype": dtype})
+    return answer
+
+
+def takes_long(cell: Cell, column: str) -> bool:
+    """Whether a column is none of a quick run's, as its engine or compiler takes too long."""
+    return column.startswith("reduced.") or (cell.network.deep and column.endswith(".compiled"))
 
 
 def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def inference(cell: Cell, twin: nn.Module, images: np.ndarray, how: Format) -> C
     def result() -> Mapping[str, np.ndarray]:
         return {"output": to_nhwc(run().float().cpu()) / white}
 
-    return Contender(run, result, _compile_seconds(run, how))
+    return Contender(run, result, compile_seconds(run, how))
 
 
 def training(
@@ -123,7 +123,7 @@ def training(
 
     seconds = None
     if how.compile:
-        seconds = _compile_seconds(lambda: sum(losses().values()).backward(), how)
+        seconds = compile_seconds(lambda: sum(losses().values()).backward(), how)
     return Contender(run, result, seconds)
 
 
@@ -249,7 +249,7 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def _compile_seconds(first_run: Callable[[], Any], how: Format) -> float | None:
+def compile_seconds(first_run: Callable[[], Any], how: Format) -> float | None:
     """The first run's time, which is that of the compiler.
 
     Raises:
@@ -262,7 +262,8 @@ def _compile_seconds(first_run: Callable[[], Any], how: Format) -> float | None:
         raise TimeoutError(TOO_LONG.format(round(how.compile_limit)))
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, how.compile_limit)
+    # Again and again: Python drops an error that is raised while an object is finalised.
+    signal.setitimer(signal.ITIMER_REAL, how.compile_limit, 1)
     start = time.perf_counter()
     try:
         first_run()

@@ -58,6 +58,7 @@ def measure(
     limits: Limits,
     *,
     best: Mapping[str, float] | None = None,
+    bytes_per_second: float | None = None,
     without: Sequence[str] = (),
     make: Callable[..., Contender] | None = None,
     tolerance: float | None = None,
@@ -68,6 +69,7 @@ def measure(
         cell: what to measure.
         limits: what it may take.
         best: flops a second of each library's matrix product; None measures them.
+        bytes_per_second: of a large array, see `timing.bandwidth`, which None measures.
         without: columns that are left out.
         make: takes the place of `build`.
         tolerance: of the columns' outputs; None is the one of the precision.
@@ -102,7 +104,7 @@ def measure(
         "peak_gflops_per_second": {name: value / 1e9 for name, value in best.items()},
         "floors": {
             "arithmetic": flops["ours"] / best["jax"],
-            "traffic": floors.layer_bytes(cell) / bandwidth(),
+            "traffic": floors.layer_bytes(cell) / (bytes_per_second or bandwidth()),
         },
         "tolerance": TOLERANCES[_precision(cell)] if tolerance is None else tolerance,
     }
@@ -338,13 +340,18 @@ def _precision(cell: Cell) -> str:
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    """Answers a request of the parent: `environment`, `row` or `memory`."""
+    """Answers a request of the parent: `environment`, `machine`, `row` or `memory`."""
     if request["ask"] == "environment":
         return environment()
+    if request["ask"] == "machine":
+        prepare()
+        best = peaks(request["dtype"], accelerator=on_accelerator())
+        return {"best": best, "bytes_per_second": bandwidth()}
     cell = Cell(**request["cell"] | {"size": tuple(request["cell"]["size"])})
     limits = Limits(**request["limits"])
     if request["ask"] == "row":
-        return measure(cell, limits, without=request["without"])
+        at_best = request["at_best"] or {}
+        return measure(cell, limits, without=request["without"], **at_best)
     return peak_memory(cell, request["column"], request["layout"], limits.compile)
 
 

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments.quality.modern import TEXTURED_SCALES, shorten
+from experiments.quality.modern import START, TEXTURED_SCALES, shorten
 from sr_jax import configuration
 
 
@@ -13,4 +13,5 @@ def get_config() -> ConfigDict:
     config.model.n_feats = 32
     config.loss.name = "l1"
     config.loss.scale = 255.0
+    config.init_from = START.format("srresnet")
     return shorten(config, steps=7_000, rate=1e-3, patch=32, data=TEXTURED_SCALES)

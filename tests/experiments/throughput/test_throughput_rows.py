@@ -1,6 +1,8 @@
 """The comparison with PyTorch: what is timed, refused or estimated; contenders are made up."""
 
+import contextlib
 import dataclasses
+import time
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
 from rows import made_up
 
 from experiments import harness
@@ -170,6 +173,21 @@ def test_small_images_are_timed_whatever_it_takes(monkeypatch: pytest.MonkeyPatc
     cell, limits = Cell("srcnn", "inference", (128, 128), 1), row.Limits(0, 1, seconds=0.01)
     assert row_of(cell, limits, [], monkeypatch)["ratio"] > 0
     assert not Cell("srcnn", "train", (33, 33), 1).always
+
+
+def test_the_limit_of_the_compiler_holds_where_its_error_is_dropped() -> None:
+    """As Python drops an error that is raised while an object is finalised."""
+    how = pytorch.Format(torch.contiguous_format, True, compile_limit=0.1)
+
+    def drop_the_first() -> None:
+        with contextlib.suppress(TimeoutError):
+            time.sleep(60)
+        time.sleep(60)
+
+    start = time.perf_counter()
+    with pytest.raises(TimeoutError, match="compiling takes more than 0 s"):
+        pytorch.compile_seconds(drop_the_first, how)
+    assert time.perf_counter() - start < 30
 
 
 def test_costs_of_training_steps() -> None:

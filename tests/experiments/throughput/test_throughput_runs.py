@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from rows import ENVIRONMENT, made_up
 
 from experiments.throughput import report, results
-from experiments.throughput.networks import Cell
+from experiments.throughput.networks import REDUCED, Cell, columns
 
 program = importlib.import_module("experiments.throughput.__main__")
 
@@ -30,6 +30,8 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
         def answer(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
             if request["ask"] == "environment":
                 return ENVIRONMENT
+            if request["ask"] == "machine":
+                return {"best": {"jax": 1e9, "pytorch": 1e9}, "bytes_per_second": 1e9}
             if request["ask"] == "memory":
                 return {"peak_bytes": 10**8, "before_bytes": 10**7}
             if len(asked) == fails_at:
@@ -38,6 +40,7 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
             cell = Cell(**request["cell"] | {"size": tuple(request["cell"]["size"])})
             return made_up(cell, ours=1.0, pytorch_eager=2.0)
 
+        program.machine.cache_clear()
         monkeypatch.setattr(program, "ask", answer)
         monkeypatch.setattr(program, "commit", lambda: "abc")
         return asked
@@ -103,6 +106,15 @@ def test_the_smaller_training_step_stands_in_for_one_that_was_not_run(
     cell = Cell("rcan", "train", (48, 48), 1, instead=Cell("rcan", "train", (48, 48), 16))
     large = results.without_figures(cell.instead, "not run: estimated 9 GFLOP and 99 GB")
     assert not program.superfluous({"rows": [large]}, cell)
+
+
+def test_a_quick_run_leaves_out_what_takes_longest() -> None:
+    """Engines in less than float32, and PyTorch's compiler for the deep networks."""
+    csnln, edsr = (Cell(name, "inference", (48, 48), 1) for name in ("csnln", "edsr"))
+    left_out = [name for name in columns(csnln) if program.takes_long(csnln, name)]
+    assert left_out[:2] == ["official.compiled", "pytorch.compiled"]
+    assert left_out[2:] == [f"reduced.{name}" for name in REDUCED]
+    assert not program.takes_long(edsr, "pytorch.compiled")
 
 
 def test_failed_rows_are_measured_again(tmp_path: Path) -> None:
