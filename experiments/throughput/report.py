@@ -13,9 +13,10 @@ from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS, REDUCED
 
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
-OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours", *ENGINES, "ratio"]
+OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours"]
+OTHERS += [*(f"{name}: s, MB" for name in ENGINES), "ratio"]
 COARSER = ["network", "task", "LR size", "batch", "ours, float32"]
-COARSER += [f"{name.replace('_', ', ')}: s, error" for name in REDUCED]
+COARSER += [f"{name.replace('_', ', ')}: s, MB, error" for name in REDUCED]
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
 RESOURCES += ["PyTorch's share", "arithmetic, s", "traffic, s", "floor share"]
 RESOURCES += ["compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
@@ -105,7 +106,7 @@ def engines(rows: list[dict[str, Any]]) -> list[str]:
         [
             *_name(row),
             seconds(row["ours"]),
-            *(seconds(row["engine"][name]) for name in ENGINES),
+            *(_with_memory(row["engine"][name]) for name in ENGINES),
             _factor(row["ratio_engine"]),
         ]
         for row in rows
@@ -113,8 +114,13 @@ def engines(rows: list[dict[str, Any]]) -> list[str]:
     ]
     if not lines:
         return []
-    told = "Inference engines, which run our export in turns with the columns above; ratio: the "
-    return [f"{told}faster one's median over ours.", "\n".join(table(OTHERS, lines))]
+    told = (
+        "Inference engines, which run our export in turns with the columns above, and their peak "
+    )
+    return [
+        f"{told}memory; ratio: the faster one's median over ours.",
+        "\n".join(table(OTHERS, lines)),
+    ]
 
 
 def coarser(rows: list[dict[str, Any]]) -> list[str]:
@@ -130,13 +136,17 @@ def coarser(rows: list[dict[str, Any]]) -> list[str]:
     ]
     if not lines:
         return []
-    told = "The same engines in less than float32, which no ratio is made with, and the relative "
-    return [f"{told}error of their images.", "\n".join(table(COARSER, lines))]
+    told = "The same engines in less than float32, which no ratio is made with, their peak memory "
+    return [f"{told}and the relative error of their images.", "\n".join(table(COARSER, lines))]
 
 
 def _with_error(entry: dict[str, Any]) -> str:
     error = entry.get("relative_error", {}).get("output")
-    return seconds(entry) + ("" if error is None else f", {error:.1e}")
+    return _with_memory(entry) + ("" if error is None else f", {error:.1e}")
+
+
+def _with_memory(entry: dict[str, Any]) -> str:
+    return seconds(entry) + (f", {_peak(entry):.0f} MB" if "peak_bytes" in entry else "")
 
 
 def resources(row: dict[str, Any]) -> list[str]:

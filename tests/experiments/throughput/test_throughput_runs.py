@@ -172,12 +172,14 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     assert "| 1.50 | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
     assert line.endswith("| 4.00 | 1.50 |")
     (line,) = (line for line in lines if line.startswith("| csnln") and "2.50" in line)
-    assert line.endswith("| 2 (1.8 to 2.2) | 8 (7.2 to 8.8) | 5 (4.5 to 5.5) | 2.50 |")
+    assert line.endswith(
+        "| 2 (1.8 to 2.2) | 8 (7.2 to 8.8), 256 MB | 5 (4.5 to 5.5), 256 MB | 2.50 |"
+    )
     assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
     order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
     assert order == [*["edsr", "edsr", "csnln"] * 3, "edsr", "csnln"]
     missing = "not available: no C++ compiler"
-    coarser = f"| 48x48 | 1 | 2 (1.8 to 2.2) | {missing} | 1 (0.9 to 1.1) | {missing} |"
+    coarser = f"| 48x48 | 1 | 2 (1.8 to 2.2) | {missing} | 1 (0.9 to 1.1), 256 MB | {missing} |"
     assert f"| csnln | inference {coarser}" in lines
     assert any("jax 1.0; torch 2.0" in line for line in lines)
 
