@@ -30,13 +30,18 @@ MOST = 5_000_000  # bytes of an archive that the repository takes
 KEPT = ("config.json", "best.json", "weights-best.safetensors")
 
 
+def list_recipes() -> list[str]:
+    """The names of the files in recipes/."""
+    return sorted(path.stem for path in (FOLDER / "recipes").glob("[!_]*.py"))
+
+
 def load_config(name: str) -> ConfigDict:
     """The config of recipes/NAME.py.
 
     Raises:
         ValueError: there is no such recipe; the message lists them.
     """
-    known = sorted(path.stem for path in (FOLDER / "recipes").glob("[!_]*.py"))
+    known = list_recipes()
     if name not in known:
         raise ValueError(f"no recipe {name}; there are {', '.join(known)}")
     path = FOLDER / "recipes" / f"{name}.py"

@@ -43,11 +43,6 @@ TEXTURED = {
     modern.TEXTURED_CROPS: Cut((modern.PHOTOS,), 192, SCALES, crops=True),
     modern.TEXTURED_290: Cut((modern.T91, modern.BSDS199), 128, SCALES),
 }
-STARTS = {
-    "srcnn_915": create_model("srcnn_915", padding="replicate", scale=3),
-    "srcnn_955": create_model("srcnn_955", padding="replicate", scale=3),
-    "srresnet": create_model("srresnet", n_resblocks=8, n_feats=32),
-}
 
 
 def prepare(config: ConfigDict) -> None:
@@ -57,9 +52,8 @@ def prepare(config: ConfigDict) -> None:
     for folder, cut in TEXTURED.items():
         if folder == config.data.path:
             cut_textured(Path(folder), cut)
-    for name, model in STARTS.items():
-        if config.init_from == modern.START.format(name):
-            write_start(name, model)
+    if config.init_from in map(modern.START.format, ("srcnn_915", "srcnn_955", "srresnet")):
+        write_start(config.init_from, create_model(**config.model))
 
 
 def link_images() -> None:
@@ -105,13 +99,13 @@ def cut_textured(folder: Path, cut: Cut) -> None:
     made.rename(folder)
 
 
-def write_start(name: str, model: Network) -> None:
+def write_start(path: str, model: Network) -> None:
     """Writes a network that hands its input on, in place of the papers' starts.
 
-    The head, the tail and what is between them hand the colours on, so that SRCNN is the identity
-    and SRResNet repeats pixels. Other channels are drawn as He et al. do (ICCV 2015), and the last
-    layer takes nothing of them. SRResNet's residual branches are multiplied by 0 (Goyal et al.,
-    arXiv 1706.02677, section 5.1).
+    In the first channels of each layer but those of residual branches are the colours: SRCNN is
+    the identity and SRResNet repeats pixels. The other channels are drawn as He et al. do (ICCV
+    2015). SRResNet's residual branches are multiplied by 0 (Goyal et al., arXiv 1706.02677,
+    section 5.1): they end in `norm_1` and `body_norm`.
 
     SRCNN has no skip connection: from the paper's start near zero it must learn first to be the
     identity. x3 was at 30.30 dB of the validation images after 20,000 updates, and at 30.42 dB
@@ -123,12 +117,12 @@ def write_start(name: str, model: Network) -> None:
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         *layers, kind = (key.key for key in path)
         if kind != "kernel":
-            ones = kind == "var" or (kind == "scale" and layers[-1] == "norm_0")
-            value = 0.25 if kind == "slope" else float(ones)
+            value = {"slope": 0.25, "var": 1.0, "scale": float(layers[-1] == "norm_0")}.get(kind, 0)
             return np.full(leaf.shape, value, leaf.dtype)
         height, width, inputs, outputs = leaf.shape[-4:]
         kernel = random.normal(size=leaf.shape) * (2 / (height * width * inputs)) ** 0.5
         if "body" not in layers and "body_conv" not in layers:
+            # Of a channel the upsampler makes so many, one after the other: see `pixel_shuffle`.
             cells = outputs // model.n_feats if "upsampler" in layers else 1
             kernel[..., : colors * cells] = 0
             for output in range(colors * cells):
@@ -136,4 +130,4 @@ def write_start(name: str, model: Network) -> None:
         return kernel.astype(leaf.dtype)
 
     variables = jax.tree_util.tree_map_with_path(draw, dict(variable_shapes(model)))
-    weights.save(modern.START.format(name), model, variables)
+    weights.save(path, model, variables)

@@ -18,7 +18,7 @@ import typer
 from PIL import Image
 
 from experiments.quality import modern, prepare
-from experiments.quality.part import FOLDER, load_config
+from experiments.quality.part import FOLDER, list_recipes, load_config
 from sr_jax import pretrained, weights
 from sr_jax.data.sources import ImagePair
 from sr_jax.data.sources.layouts import find_layout
@@ -33,6 +33,7 @@ JPEG = " JPEG 75"  # after a benchmark's name
 PAPERS = {"edsr": "edsr_baseline"}  # architecture -> the published one that it stands beside
 # Data sets with licences that let their networks ship.
 FREE = {modern.PHOTOS, modern.TEXTURED_PHOTOS, modern.TEXTURED_SCALES, modern.TEXTURED_CROPS}
+AGAIN = "_again"  # of a recipe that goes on with the network of that name, and takes its place
 MOST = 0.005  # dB that float16 may cost
 LIMITS = {
     "bicubic": "Made for clean images that were reduced by bicubic interpolation. It sharpens "
@@ -86,12 +87,6 @@ def score(
 def main(
     name: Annotated[str, typer.Argument(help="Of a file in recipes/.")],
     workdir: Annotated[Path | None, typer.Option(help="Default: runs/quality/NAME.")] = None,
-    after: Annotated[
-        list[str] | None, typer.Option(help="Recipes whose hours went before, of the same network.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--as", help="What it is called. Default: NAME.")
-    ] = None,
     tile: Annotated[
         int | None, typer.Option(help="Scored in tiles of so many pixels, which the card says.")
     ] = None,
@@ -108,7 +103,7 @@ def main(
     model, variables = weights.load(workdir / trained)
     free = config.data.path in FREE
     folder = pretrained.FOLDER if free else FOLDER / "weights"
-    place = folder / f"{output or name}.safetensors"
+    place = folder / f"{name.removesuffix(AGAIN)}.safetensors"
     kept = workdir / "weights-float16.safetensors"
     weights.save(kept, model, variables, half=True)
     scales = tuple(config.data.scales)
@@ -127,23 +122,12 @@ def main(
         found = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic}
         entry = {"dataset": dataset, "scale": scale} | {k: round(v, 4) for k, v in found.items()}
         scores.append(entry | {"paper": paper.psnr if paper else None})
-    trainings = [
-        json.loads((FOLDER / "results" / f"{each}.json").read_text())
-        for each in (*(after or ()), name)
-    ]
-    hardware, _, rest = trainings[-1][-1]["environment"].partition(";")
     card = {
         "kind": config.data.degradation,
         "architecture": architecture,
         "parameters": count_parameters(variables),
         "scales": scales,
-        "data": describe_data([load_config(each).data.path for each in (*(after or ()), name)]),
-        "recipe": f"experiments/quality/recipes/{name}.py",
-        "command": f"python -m experiments.quality.part {name}",
-        "commit": rest.partition("commit ")[2].partition(",")[0],
-        "updates": sum(parts[-1]["step"] for parts in trainings),
-        "hours": round(sum(row["minutes"] for parts in trainings for row in parts) / 60, 2),
-        "hardware": f"{trainings[-1][-1]['cores']} of {hardware.rpartition(' of ')[2]}",
+        **describe_training(name),
         "scores": scores,
         "limits": LIMITS[config.data.degradation]
         + (INVENTS if invents else "")
@@ -152,6 +136,32 @@ def main(
     write_bytes(place, kept.read_bytes())
     write_bytes(place.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
     print(f"{place}: {place.stat().st_size:,} bytes")
+
+
+def find_trainings(name: str) -> list[str]:
+    """The recipes from which this one went on, the first one first, and itself."""
+    known = list_recipes()
+    start = Path(load_config(name).init_from or "").stem
+    if start not in known:
+        return [name]
+    again = start + AGAIN
+    return [*find_trainings(again if again in known and again != name else start), name]
+
+
+def describe_training(name: str) -> dict[str, Any]:
+    """What a card says of how a network was trained, all before it included."""
+    names = find_trainings(name)
+    found = [json.loads((FOLDER / "results" / f"{each}.json").read_text()) for each in names]
+    hardware, _, rest = found[-1][-1]["environment"].partition(";")
+    return {
+        "data": describe_data([load_config(each).data.path for each in names]),
+        "recipe": f"experiments/quality/recipes/{name}.py",
+        "command": "; ".join(f"python -m experiments.quality.part {each}" for each in names),
+        "commit": rest.partition("commit ")[2].partition(",")[0],
+        "updates": sum(parts[-1]["step"] for parts in found),
+        "hours": round(sum(row["minutes"] for parts in found for row in parts) / 60, 2),
+        "hardware": f"{found[-1][-1]['cores']} of {hardware.rpartition(' of ')[2]}",
+    }
 
 
 def describe_data(paths: Sequence[str]) -> str:
@@ -164,7 +174,7 @@ def describe_data(paths: Sequence[str]) -> str:
         return (
             "123 photographs, 56 megapixels, ten of which validated, with licences that "
             "allow it: CC0, public domain, CC BY, CC BY-SA, LGPL, Unsplash, Pexels; photos.csv "
-            f"names authors and licences{part}"
+            f"names the licence of each and, if known, its author{part}"
         )
     first = prepare.TEXTURED.get(paths[0])
     folders = [Path(name).name for name in (first.sources if first else paths[0].split(","))]

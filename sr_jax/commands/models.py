@@ -60,7 +60,7 @@ def models(
     console.print(_shipped(list(cards.values())))
     console.print(
         "for: clean images, or photographs with noise and JPEG; scores of the latter are on JPEG "
-        "of quality 75. Any name is a --model.\n"
+        "of quality 75. Any name above is a --model.\n"
     )
     console.print(_architectures())
     print("radius: input pixels that a pixel depends on; *: of an interpolated image")

@@ -43,8 +43,9 @@ def network_scale(model: Network, asked: int | None) -> int:
         raise ValueError(f"{describe_model(model)[0]} is no network that upscales images")
     if asked is None:
         if known is None or len(known) > 1:
-            choice = f", one of {', '.join(map(str, known))}" if known else ""
-            raise ValueError(f"these weights do not say the scale: give a scale{choice}")
+            factors = ", ".join(map(str, known or ()))
+            told = f"upscales by {factors}" if known else "has no scale of its own"
+            raise ValueError(f"this network {told}: say by how much (--scale, or scale= in Python)")
         return known[0]
     if known is not None and asked not in known:
         raise ValueError(f"this network upscales by {', '.join(map(str, known))}, not by {asked}")
@@ -219,9 +220,10 @@ def upscale_image(
 ) -> np.ndarray:
     """Upscales an image as a file holds it, and returns it in the same layout and bit depth.
 
-    Grey goes through the network as three equal channels, of which the mean is taken. The fainter a
-    pixel, the more the network sees of the nearest strong pixel's colour in its place: no ring of a
-    hidden colour appears along the edges.
+    Grey goes through the network as three equal channels, of which the mean is taken; an RGB image
+    of three equal channels stays grey too, without fringes of colour. The fainter a pixel, the more
+    the network sees of the nearest strong pixel's colour in its place: no ring of a hidden colour
+    appears along the edges.
 
     Args:
         model: the network.
@@ -303,8 +305,11 @@ def _visible_colour(image: np.ndarray) -> np.ndarray:
 
 
 def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Upscaled colour as grey where `image` is, without alpha."""
-    if image.ndim == 3 and image.shape[2] == 3:
+    """Upscaled colour as grey where `image` is, if only by its pixels, without alpha."""
+    rgb = image.ndim == 3 and image.shape[2] == 3
+    if rgb and any((image[..., 0] != image[..., other]).any() for other in (1, 2)):
         return colour
     grey = np.floor(colour.mean(axis=-1, keepdims=True) + 0.5).astype(image.dtype)
+    if rgb:
+        return np.repeat(grey, 3, axis=-1)
     return grey[..., 0] if image.ndim == 2 else grey

@@ -130,7 +130,7 @@ def test_sizes_that_a_network_cannot_take_are_padded_and_cropped():
 def test_scale_of_a_network():
     mdsr = create_model("mdsr", n_resblocks=1, n_feats=4)
     assert upscaler.network_scale(mdsr, 3) == 3
-    with pytest.raises(ValueError, match="give a scale, one of 2, 3, 4"):
+    with pytest.raises(ValueError, match="upscales by 2, 3, 4: say by how much"):
         upscaler.network_scale(mdsr, None)
     with pytest.raises(ValueError, match="upscales by 2, 3, 4, not by 8"):
         upscaler.network_scale(mdsr, 8)

@@ -170,7 +170,8 @@ def small_folder(tmp_path, monkeypatch):
     row = {"part": 1, "minutes": 30, "step": 700, "loss": 1.0, "cores": 1, "finished": True}
     row["environment"] = "2 CPU cores (x86_64), 24 GiB; Python 3.11; commit abc1234, 2026-11-29"
     (folder / "results").mkdir()
-    for name, minutes in (("edsr_photo_x2", 30), ("edsr_small_x2", 60), ("srgan_small_x4", 9)):
+    for name in ("edsr_photo_x2", "edsr_small_x2", "srresnet_small_x4", "srgan_small_x4"):
+        minutes = 60 if name == "edsr_small_x2" else 30
         rows = [row | {"minutes": minutes / 2, "step": 300}, row | {"minutes": minutes / 2}]
         (folder / "results" / f"{name}.json").write_text(json.dumps(rows))
     for module in (part, ship):
@@ -185,16 +186,17 @@ def small_folder(tmp_path, monkeypatch):
 
 
 def test_a_trained_network_ships_with_its_card(small_folder):
-    """float16, scores beside bicubic, on JPEG too; hours of all trainings."""
+    """float16, scores beside bicubic, on JPEG too; hours of edsr_small_x2, its start, as well."""
     ship.main(
         "edsr_photo_x2",
         workdir=small_folder / "run",
-        after=["edsr_small_x2"],
         benchmarks=small_folder / "benchmarks",
     )
     card = pretrained.cards()["edsr_photo_x2"]
     assert (card.kind, card.architecture, card.scales) == ("photo", "edsr", (2,))
     assert (card.updates, card.hours, card.commit) == (1400, 1.5, "abc1234")
+    parts = [f"python -m experiments.quality.part edsr_{name}_x2" for name in ("small", "photo")]
+    assert card.command == "; ".join(parts)
     assert card.hardware == "1 of 2 CPU cores (x86_64), 24 GiB"
     assert "photos.csv" in card.data
     datasets = [score.dataset for score in card.scores]
@@ -205,6 +207,14 @@ def test_a_trained_network_ships_with_its_card(small_folder):
     path = small_folder / "run" / "weights-best.safetensors"
     assert card.path.stat().st_size < 0.7 * path.stat().st_size  # half, and a header
     assert not list(pretrained.FOLDER.glob("*.new.*"))
+
+
+def test_trainings_from_which_one_went_on():
+    """A recipe that goes on with a network takes its place."""
+    baseline = ["edsr_baseline_x2", "edsr_baseline_x2_again"]
+    assert ship.find_trainings("edsr_baseline_x4") == [*baseline, "edsr_baseline_x4"]
+    assert ship.find_trainings("edsr_baseline_x2_again") == baseline
+    assert ship.find_trainings("srcnn_915_x3") == ["srcnn_915_x3"]
 
 
 def test_of_an_adversarial_training_the_last_weights_ship(small_folder):

@@ -73,6 +73,18 @@ def on_white(image):
     return opacity * image[..., :3] + (1 - opacity) * 255
 
 
+def test_grey_stays_grey_in_rgb(network):
+    """A black-and-white photograph in an RGB file, of which a network makes coloured edges."""
+    model, variables = network("edsr_baseline", n_resblocks=1, n_feats=4)
+    image = np.repeat(integers((7, 8, 1)), 3, axis=-1)
+    result = upscale_image(model, variables, image, 2)
+    grey = upscale_image(model, variables, image[..., 0], 2)
+    np.testing.assert_array_equal(result, np.repeat(grey[..., None], 3, axis=-1))
+    image[3, 3, 2] ^= 128
+    result = upscale_image(model, variables, image, 2)
+    assert (result[..., 0] != result[..., 1]).any()
+
+
 def test_alpha_of_nothing_visible_is_left_alone(bicubic):
     image = integers((5, 6, 4))
     image[..., 3] = 0

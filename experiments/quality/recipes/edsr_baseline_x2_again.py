@@ -1,8 +1,4 @@
-"""EDSR-baseline, x2, once more from where edsr_baseline_x2 ended, on patches with more texture.
-
-    python -m experiments.quality.ship edsr_baseline_x2_again --after edsr_baseline_x2 \
-        --as edsr_baseline_x2
-"""
+"""EDSR-baseline, x2, once more from where edsr_baseline_x2 ended, on patches with more texture."""
 
 from ml_collections import ConfigDict
 

@@ -1,7 +1,4 @@
-"""EDSR-baseline, x3, from that of x2: short, as x4 had learned nearly all by update 2,000.
-
-It ships with `--after edsr_baseline_x2 --after edsr_baseline_x2_again`, whose hours went before.
-"""
+"""EDSR-baseline, x3, from that of x2: short, as x4 had learned nearly all by update 2,000."""
 
 from ml_collections import ConfigDict
 

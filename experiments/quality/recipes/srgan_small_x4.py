@@ -1,9 +1,9 @@
-"""SRGAN-MSE, from srresnet_small_x4.
+"""SRGAN-MSE, from srresnet_small_x4; ../README.md tells why it does not ship.
 
-With the losses on VGG's features the PSNR of the patches fell within 400 updates from 21 dB, to
-14 (vgg54) and 18 (vgg22). The latter, after 2,000 updates, gave images with false colours and a
-pattern of pixels, and 22.07 dB of the validation images, where bicubic interpolation gives 25.06
-(by hand, 2026-11-29).
+From an earlier srresnet_small_x4, with the losses on VGG's features, the PSNR of the patches fell
+within 400 updates from 21 dB to 14 (vgg54) and 18 (vgg22). The latter, after 2,000 updates, gave
+images with false colours and a pattern of pixels, and 22.07 dB of the validation images, where
+bicubic interpolation gives 25.06 (by hand, 2026-11-29).
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,4 @@
-"""VDSR once more from where vdsr ended, on patches with more texture.
-
-python -m experiments.quality.ship vdsr_again --after vdsr --as vdsr
-"""
+"""VDSR once more from where vdsr ended, on patches with more texture."""
 
 from ml_collections import ConfigDict
 

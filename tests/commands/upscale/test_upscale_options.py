@@ -42,7 +42,7 @@ def test_factor_of_the_network(name, fields, scale, factor):
 
 @pytest.mark.parametrize("name", ["mdsr", "vdsr", "vgg16"])
 def test_networks_without_a_scale_of_their_own(name):
-    with pytest.raises(ValueError, match=r"give a scale|no network that upscales"):
+    with pytest.raises(ValueError, match=r"say by how much|no network that upscales"):
         network_factor(create_model(name), None)
 
 
