@@ -205,7 +205,7 @@ def test_what_takes_long_is_stopped(tab, server, home):
     tab.get_by_role("button", name="Upscale").click()
     tab.get_by_text("tiles").first.wait_for()
     tab.get_by_role("button", name="Stop").click()
-    playwright.expect(tab.get_by_role("alert")).to_contain_text("stopped")
+    playwright.expect(tab.get_by_role("alert")).to_contain_text("stopped", timeout=30_000)
     tab.get_by_label("Images of this machine").click()
     tab.get_by_role("option", name="b.png").click()
     tab.get_by_text("b.png: 48 x 40 pixels").wait_for()
