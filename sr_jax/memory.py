@@ -5,6 +5,7 @@ says what part of it, up to 1, each of them may count on.
 """
 
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import jax
 import psutil
 
 SHARE = "SR_JAX_MEMORY_SHARE"
+_LARGEST = 2**25 - 2**14  # with its header, below the 32 MB up to which glibc raises its threshold
 
 
 def available_memory() -> int:
@@ -32,6 +34,22 @@ def give_back() -> None:
     """
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
+
+
+@functools.cache
+def keep_freed() -> None:
+    """Has glibc keep memory that was freed for what comes next; once, before programs run.
+
+    glibc takes large blocks from the system and gives them back at once, until one of that size
+    was freed: then it expects more of them, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD). Each
+    convolution of XLA:CPU takes and frees some megabytes, and without this call pays for them with
+    page faults. Other C libraries have no such threshold.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
+        libc.free(libc.malloc(_LARGEST))
 
 
 def free_ram(root: Path = Path("/")) -> int:

@@ -1,5 +1,8 @@
 """Free memory, as the system and files of a made-up /proc and /sys tell it."""
 
+import platform
+import subprocess
+import sys
 import types
 
 import pytest
@@ -71,3 +74,34 @@ def test_a_process_may_count_on_a_part_of_it(share, monkeypatch):
     monkeypatch.setenv("SR_JAX_MEMORY_SHARE", share)
     with pytest.raises(ValueError, match="expected a number above 0 and up to 1"):
         available_memory()
+
+
+FAULTS = """
+import ctypes, resource, sys
+from sr_jax import memory
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+if sys.argv[1] == "keep":
+    memory.keep_freed()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [libc.malloc(9 * 2**20) for _ in range(3)]
+    for block in blocks:
+        ctypes.memset(block, 1, 9 * 2**20)
+    for block in blocks:
+        libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the C library of GNU")
+def test_what_was_freed_serves_the_next_blocks_of_its_size():
+    """Page faults of the third round of three blocks of 9 MB."""
+    faults = {}
+    for how in ("keep", "leave"):
+        command = [sys.executable, "-c", FAULTS, how]
+        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        faults[how] = int(found.stdout)
+    assert faults["keep"] < 100
+    assert faults["leave"] > 1000

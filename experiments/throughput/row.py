@@ -28,7 +28,7 @@ from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
 from experiments.throughput.timing import bandwidth, column, peaks
 from sr_jax.interop.torch import from_torch
-from sr_jax.memory import give_back
+from sr_jax.memory import give_back, keep_freed
 from sr_jax.ops.target import compiler_options
 
 # Of the measured peak, what a network is expected to reach when a run's time is to be known
@@ -324,6 +324,7 @@ def prepare() -> None:
             f"JAX runs on {jax.default_backend()} and PyTorch on {pytorch.device()}: install both "
             "for the same device, or set JAX_PLATFORMS=cpu or CUDA_VISIBLE_DEVICES="
         )
+    keep_freed()  # as our commands do, for all columns
     # XLA has a thread for every core that the process may run on.
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

@@ -12,6 +12,7 @@ from sr_jax.inference.canvas import Canvases, on_canvas
 from sr_jax.inference.chunks import Step, chunk_batch, chunk_rows
 from sr_jax.inference.settings import Settings
 from sr_jax.inference.sharded import RowSharded
+from sr_jax.memory import keep_freed
 from sr_jax.models import Variables, forward
 from sr_jax.models.network import Network
 from sr_jax.ops.target import compiler_options
@@ -84,6 +85,7 @@ def jitted(model: Network, scale: int, dtype: str, devices: int, *, canvas: bool
 
 
 def _chunked(step: Step, model: Network) -> Any:
+    keep_freed()
     return jax.jit(chunk_batch(chunk_rows(step, model)), compiler_options=compiler_options())
 
 

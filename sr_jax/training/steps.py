@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sr_jax.memory import keep_freed
 from sr_jax.mesh import replicated
 from sr_jax.models.network import Network
 from sr_jax.ops.devices import BATCH_AXIS, mean_over_devices
@@ -110,6 +111,7 @@ def compile_step(
         step = jax.shard_map(
             step, mesh=mesh, in_specs=(whole, specs, whole), out_specs=whole, check_vma=False
         )
+    keep_freed()
     compiled = jax.jit(
         step,
         in_shardings=(everywhere, shardings, everywhere),
