@@ -17,6 +17,7 @@ OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours"]
 OTHERS += [*(f"{name}: s, MB" for name in ENGINES), "ratio"]
 COARSER = ["network", "task", "LR size", "batch", "ours, float32"]
 COARSER += [f"{name.replace('_', ', ')}: s, MB, error" for name in REDUCED]
+LEFT_OUT = {"status": "left out"}  # of a quick run
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
 RESOURCES += ["PyTorch's share", "arithmetic, s", "traffic, s", "floor share"]
 RESOURCES += ["compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
@@ -92,7 +93,7 @@ def times(row: dict[str, Any]) -> list[str]:
     return [
         *_name(row),
         seconds(row["ours"]),
-        *(seconds(row["pytorch"][name]) for name in FORMATS),
+        *(seconds(row["pytorch"].get(name, LEFT_OUT)) for name in FORMATS),
         _factor(row["ratio"]),
         "; ".join(told),
         _factor(row.get("ratio_official")),
