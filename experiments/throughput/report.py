@@ -20,7 +20,7 @@ COARSER += [f"{name.replace('_', ', ')}: s, MB, error" for name in REDUCED]
 LEFT_OUT = {"status": "left out"}  # of a quick run
 RESOURCES = ["network", "task", "LR size", "batch", "dtype", "images/s", "GFLOP/s", "share of peak"]
 RESOURCES += ["PyTorch's share", "arithmetic, s", "traffic, s", "floor share"]
-RESOURCES += ["compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
+RESOURCES += ["cores, ns", "compiling, s", "PyTorch's", "peak memory, MB", "PyTorch's"]
 
 
 def write(path: Path) -> list[Path]:
@@ -72,7 +72,8 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"in the same library ({best}). Two floors: all multiply-adds as one large matrix product, "
         "and what every layer reads and writes, each array once, as one pass through memory. "
         "Winograd's form needs fewer multiply-adds, and what stays in the caches no memory. Floor "
-        "share: the larger one over our time. Memory: of a process that runs nothing else.",
+        "share: the larger one over our time. Cores: a byte's way from one to another and back, "
+        "before the row and after it. Memory: of a process that runs nothing else.",
         "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
         "Load average of the machine before each row, its own earlier work included: "
         f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
@@ -167,6 +168,7 @@ def resources(row: dict[str, Any]) -> list[str]:
         f"{theirs['share_of_peak']:.0%}",
         *(f"{value:.3g}" if "floors" in row else "" for value in floors.values()),
         f"{max(floors.values()) / ours['median']:.0%}" if "floors" in row else "",
+        " and ".join(f"{1e9 * value:.0f}" for value in row.get("core_round_trips", ())),
         f"{ours['compile_seconds']:.1f}",
         " and ".join(f"{value:.1f}" for value in compiled),
         *(f"{_peak(entry):.0f}" if "peak_bytes" in entry else "" for entry in (ours, theirs)),

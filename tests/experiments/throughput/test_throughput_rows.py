@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from rows import made_up
 
 from experiments import harness
-from experiments.throughput import engines, floors, pytorch, row
+from experiments.throughput import cores, engines, floors, pytorch, row
 from experiments.throughput.contenders import Contender, check_equal, errors
 from experiments.throughput.networks import NETWORKS, NINE, REDUCED, Cell, cells, columns
 
@@ -249,3 +250,17 @@ def test_both_sides_compute_the_same(model: str, task: str) -> None:
     ]
     for name, result in zip(names[1:], found[1:], strict=True):
         check_equal(name, result, found[0], row.TOLERANCES["float32"])
+
+
+def test_a_byte_goes_from_core_to_core() -> None:
+    """Soon, if the cores are free; with a single core there is no other one."""
+    free = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, sorted(free)[:1])
+        assert cores.latency() is None
+        assert os.sched_getaffinity(0) == set(sorted(free)[:1])
+    finally:
+        os.sched_setaffinity(0, free)
+    if len(free) > 1:
+        assert 0 < cores.latency() < 0.1
+        assert os.sched_getaffinity(0) == free

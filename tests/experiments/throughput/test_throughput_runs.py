@@ -42,6 +42,7 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
 
         program.machine.cache_clear()
         monkeypatch.setattr(program, "ask", answer)
+        monkeypatch.setattr(program, "latency", lambda: 2e-7)
         monkeypatch.setattr(program, "commit", lambda: "abc")
         return asked
 
