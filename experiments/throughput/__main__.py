@@ -13,7 +13,6 @@ import typer
 
 from experiments.harness import commit
 from experiments.throughput import report, results
-from experiments.throughput.cores import latency
 from experiments.throughput.networks import NETWORKS, NINE, Cell, cells, columns
 from sr_jax.commands import console
 
@@ -46,10 +45,7 @@ def main(
     found = results.start(output, conditions, fresh=models if fresh else ())
     for cell in cells(models, quick=quick, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            before = None if accelerator else latency()
             row = measure(cell, limits, machine(cell.dtype) if quick else None)
-            if before is not None:
-                row["core_round_trips"] = [before, latency()]
             row["commit"] = commit()
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)

@@ -1,6 +1,7 @@
 """Tables and plots from a file of results: python -m experiments.throughput.report FILE.json"""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,15 @@ from experiments.harness import MEGABYTE, table
 from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS, REDUCED
 
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
-TIMES += ["ratio", "official, best", "ratio to official", "ratio of same algorithm"]
+TIMES += [
+    "ratio",
+    "ratio, far cores",
+    "official, best",
+    "ratio to official",
+    "ratio of same algorithm",
+]
 OTHERS = ["network", "task", "LR size", "batch", "dtype", "ours"]
-OTHERS += [*(f"{name}: s, MB" for name in ENGINES), "ratio"]
+OTHERS += [*(f"{name}: s, MB" for name in ENGINES), "ratio", "ratio, far cores"]
 COARSER = ["network", "task", "LR size", "batch", "ours, float32"]
 COARSER += [f"{name.replace('_', ', ')}: s, MB, error" for name in REDUCED]
 LEFT_OUT = {"status": "left out"}  # of a quick run
@@ -64,7 +71,8 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     told += [f"commit {commit} ({', '.join(names)})" for commit, names in commits.items()]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
-        "columns over ours, above 1 we are faster.",
+        "columns over ours, above 1 we are faster. Far cores: the ratio of rounds in which the "
+        "host had moved the cores apart, which the medians are without (rounds.py).",
         "\n".join(table(TIMES, map(times, rows))),
         *engines(rows),
         *coarser(rows),
@@ -73,7 +81,7 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "and what every layer reads and writes, each array once, as one pass through memory. "
         "Winograd's form needs fewer multiply-adds, and what stays in the caches no memory. Floor "
         "share: the larger one over our time. Cores: a byte's way from one to another and back, "
-        "before the row and after it. Memory: of a process that runs nothing else.",
+        "median (least to most). Memory: of a process that runs nothing else.",
         "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
         "Load average of the machine before each row, its own earlier work included: "
         f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"
@@ -96,6 +104,7 @@ def times(row: dict[str, Any]) -> list[str]:
         seconds(row["ours"]),
         *(seconds(row["pytorch"].get(name, LEFT_OUT)) for name in FORMATS),
         _factor(row["ratio"]),
+        _factor(row.get("ratio_far")),
         "; ".join(told),
         _factor(row.get("ratio_official")),
         _factor(row.get("ratio_same_algorithm")),
@@ -110,6 +119,7 @@ def engines(rows: list[dict[str, Any]]) -> list[str]:
             seconds(row["ours"]),
             *(_with_memory(row["engine"][name]) for name in ENGINES),
             _factor(row["ratio_engine"]),
+            _factor(row.get("ratio_engine_far")),
         ]
         for row in rows
         if "engine" in row
@@ -168,7 +178,7 @@ def resources(row: dict[str, Any]) -> list[str]:
         f"{theirs['share_of_peak']:.0%}",
         *(f"{value:.3g}" if "floors" in row else "" for value in floors.values()),
         f"{max(floors.values()) / ours['median']:.0%}" if "floors" in row else "",
-        " and ".join(f"{1e9 * value:.0f}" for value in row.get("core_round_trips", ())),
+        _round_trips(row.get("core_round_trips", [])),
         f"{ours['compile_seconds']:.1f}",
         " and ".join(f"{value:.1f}" for value in compiled),
         *(f"{_peak(entry):.0f}" if "peak_bytes" in entry else "" for entry in (ours, theirs)),
@@ -228,6 +238,13 @@ def draw_memory(axes: Axes, rows: list[dict[str, Any]]) -> None:
 def _name(row: dict[str, Any]) -> list[str]:
     height, width = row["size"]
     return [row["model"], row["task"], f"{height}x{width}", str(row["batch"]), row["dtype"]]
+
+
+def _round_trips(seconds: list[float]) -> str:
+    if not seconds:
+        return ""
+    values = statistics.median(seconds), min(seconds), max(seconds)
+    return "{:.0f} ({:.0f} to {:.0f})".format(*(1e9 * value for value in values))
 
 
 def _peak(entry: dict[str, Any]) -> float:

@@ -15,13 +15,15 @@ def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
     `ratio` is PyTorch's best median, of any algorithm, over ours: above 1 we are faster. Where the
     published formulation has columns, `ratio_official` and `ratio_same_algorithm` tell the two.
-    `ratio_engine` is that of the fastest inference engine in float32.
+    `ratio_engine` is that of the fastest inference engine in float32. `ratio_far` and
+    `ratio_engine_far` are those of rounds with far cores, where there were any.
 
     Args:
         entries: by the names of `networks.columns`.
     """
     row: dict[str, Any] = {}
     best: dict[str, float] = {}
+    far: dict[str, float] = {}
     for name, entry in entries.items():
         side, _, how = name.partition(".")
         if how:
@@ -30,6 +32,8 @@ def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             row[side] = entry
         if "median" in entry and side != "reduced":
             best[side] = min(entry["median"], best.get(side, float("inf")))
+        if "far_median" in entry and side != "reduced":
+            far[side] = min(entry["far_median"], far.get(side, float("inf")))
     mine = best.pop("ours", None)
     ratios = {side: median / mine for side, median in best.items()} if mine else {}
     engine = ratios.pop("engine", None)
@@ -39,6 +43,12 @@ def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     if "official" in row:
         found["ratio_official"] = ratios.get("official")
         found["ratio_same_algorithm"] = ratios.get("pytorch")
+    if "ours" in far:
+        mine = far.pop("ours")
+        engine = far.pop("engine", None)
+        found["ratio_far"] = min(far.values()) / mine if far else None
+        if engine:
+            found["ratio_engine_far"] = engine / mine
     return found | row
 
 

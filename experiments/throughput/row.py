@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
 from experiments.throughput.networks import ENGINES, Cell, columns
 from experiments.throughput.pytorch import LAYOUTS, Format
 from experiments.throughput.results import arrange
+from experiments.throughput.rounds import Rounds, interleave_near
 from experiments.throughput.timing import bandwidth, column, peaks
 from sr_jax.interop.torch import from_torch
 from sr_jax.memory import give_back, keep_freed
@@ -112,17 +114,22 @@ def measure(
     entries = {name: {"status": estimates[names[name]]} for name in names if dear[names[name]]}
     sides = prepare_sides(cell)
     wanted = [name for name in names if name not in entries]
-    entries |= compare(
+    timed, round_trips = compare(
         wanted,
         lambda name, layout: (make or build)(cell, name, sides, layout, limits.compile),
         row["tolerance"],
         limits.budget,
     )
+    entries |= timed
     for name in wanted:
         if "samples" in entries[name]:
             peak = best["jax" if names[name] == "ours" else "pytorch"]
-            samples = entries[name].pop("samples")
+            samples, far = entries[name].pop("samples"), entries[name].pop("far")
             entries[name] |= column(samples, cell.batch, flops[names[name]], peak)
+            if far:
+                entries[name]["far_median"] = statistics.median(far)
+    if round_trips:
+        row["core_round_trips"] = round_trips
     return row | arrange({name: entries[name] for name in names})
 
 
@@ -131,7 +138,7 @@ def compare(
     build: Callable[[str, str], Contender],
     tolerance: float,
     budget: float,
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], list[float]]:
     """Builds the contenders, refuses to time what is not equal, and times them in turns.
 
     Args:
@@ -141,8 +148,9 @@ def compare(
         budget: seconds of timing.
 
     Returns:
-        By name: `status`, and where it is 'measured', `samples` (seconds), `compile_seconds`,
-        `temporary_bytes`, `relative_error` (against the first column) and `layout`.
+        By name: `status`, and where it is 'measured', `samples` and `far` (seconds, see
+        `rounds.Rounds`), `compile_seconds`, `temporary_bytes`, `relative_error` (against the first
+        column) and `layout`. And the round trips between the cores, on a CPU.
 
     Raises:
         ValueError: two columns compute different things.
@@ -182,9 +190,14 @@ def compare(
             "layout": layout,
         }
         runs[name] = contender.run
-    for name, samples in interleave(runs, budget).items():
-        entries[name]["samples"] = samples
-    return entries
+    rounds = Rounds({}, {}, [])
+    if on_accelerator():
+        rounds = Rounds(interleave(runs, budget), {}, [])
+    elif runs:
+        rounds = interleave_near(runs, budget)
+    for name, samples in rounds.samples.items():
+        entries[name] |= {"samples": samples, "far": rounds.far.get(name, [])}
+    return entries, rounds.round_trips
 
 
 def reason(error: Exception, *, outside: bool) -> str:

@@ -15,7 +15,7 @@ import torch
 from rows import made_up
 
 from experiments import harness
-from experiments.throughput import cores, engines, floors, pytorch, row
+from experiments.throughput import cores, engines, floors, pytorch, rounds, row
 from experiments.throughput.contenders import Contender, check_equal, errors
 from experiments.throughput.networks import NETWORKS, NINE, REDUCED, Cell, cells, columns
 
@@ -79,7 +79,8 @@ def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row(
             return contender(1.0, RuntimeError("InvalidCxxCompiler:\n no working compiler"))
         return contender(1.0)
 
-    entries = row.compare(names, build, 1e-4, 0)
+    entries, round_trips = row.compare(names, build, 1e-4, 0)
+    assert len(round_trips) == 4  # around three rounds
     assert [len(entries[name]["samples"]) for name in names[:2]] == [3, 3]
     assert entries["pytorch.channels_last"] == {"status": "out of memory"}
     status = entries["pytorch.compiled"]["status"]
@@ -257,10 +258,39 @@ def test_a_byte_goes_from_core_to_core() -> None:
     free = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, sorted(free)[:1])
-        assert cores.latency() is None
+        assert cores.latency() == 0
         assert os.sched_getaffinity(0) == set(sorted(free)[:1])
     finally:
         os.sched_setaffinity(0, free)
     if len(free) > 1:
         assert 0 < cores.latency() < 0.1
         assert os.sched_getaffinity(0) == free
+
+
+@pytest.mark.parametrize(
+    ("trips", "kept", "far"),
+    [
+        ([2, 2, 2, 2], [0, 1, 2], []),
+        ([2, 2, 5, 2, 2, 2], [0, 3, 4], [1, 2]),  # within its patience
+        ([5, 5, 5, 5, 5, 5, 5, 5], [0, 1, 2, 3, 4, 5, 6], []),  # nothing to tell apart
+    ],
+)
+def test_rounds_on_far_cores_are_apart(
+    trips: list[int], kept: list[int], far: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round is far if its cores were far before it or after it; each takes 6 s here."""
+    now, round_trips = 0.0, iter(trips)
+    monkeypatch.setattr(rounds, "latency", lambda: next(round_trips) * 1e-7)
+    monkeypatch.setattr(harness.time, "sleep", lambda _: None)
+
+    def run() -> None:
+        nonlocal now
+        now += 6.0 + int(now / 6.0) / 100  # so that samples tell their round
+
+    found = rounds.interleave_near({"a": run}, budget=13.0, clock=lambda: now)
+    numbers = [
+        [round(100 * (seconds - 6)) for seconds in samples.get("a", [])]
+        for samples in (found.samples, found.far)
+    ]
+    assert numbers == [kept, far]
+    assert found.round_trips == [1e-7 * trip for trip in trips]

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from rows import ENVIRONMENT, made_up
+from rows import ENVIRONMENT, made_up, measured
 
 from experiments.throughput import report, results
 from experiments.throughput.networks import REDUCED, Cell, columns
@@ -42,7 +42,6 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
 
         program.machine.cache_clear()
         monkeypatch.setattr(program, "ask", answer)
-        monkeypatch.setattr(program, "latency", lambda: 2e-7)
         monkeypatch.setattr(program, "commit", lambda: "abc")
         return asked
 
@@ -167,14 +166,14 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     lines = written[0].read_text().splitlines()
     assert (
         "| edsr | inference | 48x48 | 1 | float32 | 2 (1.8 to 2.2) | 1 (0.9 to 1.1) | "
-        "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |"
+        "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |  |"
     ) in lines
     (line,) = (line for line in lines if line.startswith("| csnln") and "1.50" in line)
-    assert "| 1.50 | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
+    assert "| 1.50 |  | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
     assert line.endswith("| 4.00 | 1.50 |")
     (line,) = (line for line in lines if line.startswith("| csnln") and "2.50" in line)
     assert line.endswith(
-        "| 2 (1.8 to 2.2) | 8 (7.2 to 8.8), 256 MB | 5 (4.5 to 5.5), 256 MB | 2.50 |"
+        "| 2 (1.8 to 2.2) | 8 (7.2 to 8.8), 256 MB | 5 (4.5 to 5.5), 256 MB | 2.50 |  |"
     )
     assert any("480x640" in line and "not run: estimated 25,000 GFLOP" in line for line in lines)
     order = [line.split()[1] for line in lines if line.startswith(("| edsr", "| csnln"))]
@@ -183,6 +182,15 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     coarser = f"| 48x48 | 1 | 2 (1.8 to 2.2) | {missing} | 1 (0.9 to 1.1), 256 MB | {missing} |"
     assert f"| csnln | inference {coarser}" in lines
     assert any("jax 1.0; torch 2.0" in line for line in lines)
+
+
+def test_ratios_of_rounds_on_far_cores() -> None:
+    """As those of the others: the fastest column of a side over ours."""
+    far = {"ours": 3.0, "pytorch.eager": 6.0, "pytorch.compiled": 4.5, "engine.openvino": 2.4}
+    row = results.arrange({k: measured(1.0) | {"far_median": v} for k, v in far.items()})
+    assert (row["ratio"], row["ratio_engine"]) == (1.0, 1.0)
+    assert (row["ratio_far"], row["ratio_engine_far"]) == (1.5, pytest.approx(0.8))
+    assert "ratio_far" not in results.arrange({k: measured(1.0) for k in far})
 
 
 @pytest.mark.slow
