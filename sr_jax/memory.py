@@ -30,7 +30,7 @@ def give_back() -> None:
     """Gives memory that was freed back to the system, where the C library is glibc.
 
     Other C libraries have no call for it. A compiler leaves several hundred megabytes, of which
-    XLA's larger arrays and temporaries use none: they are mapped anew each time.
+    XLA's arrays and temporaries of over 32 MB use none: they are mapped anew each time.
     """
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)

@@ -103,5 +103,4 @@ def test_what_was_freed_serves_the_next_blocks_of_its_size():
         command = [sys.executable, "-c", FAULTS, how]
         found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         faults[how] = int(found.stdout)
-    assert faults["keep"] < 100
-    assert faults["leave"] > 1000
+    assert faults["keep"] < 100 < faults["leave"]

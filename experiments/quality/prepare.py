@@ -102,8 +102,8 @@ def cut_textured(folder: Path, cut: Cut) -> None:
 def write_start(path: str, model: Network) -> None:
     """Writes a network that hands its input on, in place of the papers' starts.
 
-    In the first channels of each layer but those of residual branches are the colours: SRCNN is
-    the identity and SRResNet repeats pixels. The other channels are drawn as He et al. do (ICCV
+    The first channels of a layer hand the colours on, except in residual branches: SRCNN is the
+    identity and SRResNet repeats pixels. The other channels are drawn as He et al. do (ICCV
     2015). SRResNet's residual branches are multiplied by 0 (Goyal et al., arXiv 1706.02677,
     section 5.1): they end in `norm_1` and `body_norm`.
 
@@ -114,8 +114,8 @@ def write_start(path: str, model: Network) -> None:
     random = np.random.default_rng(0)
     colors = model.n_colors
 
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        *layers, kind = (key.key for key in path)
+    def draw(keys: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        *layers, kind = (key.key for key in keys)
         if kind != "kernel":
             value = {"slope": 0.25, "var": 1.0, "scale": float(layers[-1] == "norm_0")}.get(kind, 0)
             return np.full(leaf.shape, value, leaf.dtype)

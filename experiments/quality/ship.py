@@ -139,17 +139,24 @@ def main(
 
 
 def find_trainings(name: str) -> list[str]:
-    """The recipes from which this one went on, the first one first, and itself."""
+    """The recipes from which this one went on, the first one first, and itself.
+
+    It went on from a network as it is now: from what `NAME_again` made of it, if that has results.
+    """
     known = list_recipes()
     start = Path(load_config(name).init_from or "").stem
     if start not in known:
         return [name]
     again = start + AGAIN
-    return [*find_trainings(again if again in known and again != name else start), name]
+    done = again != name and (FOLDER / "results" / f"{again}.json").exists()
+    return [*find_trainings(again if done else start), name]
 
 
 def describe_training(name: str) -> dict[str, Any]:
-    """What a card says of how a network was trained, all before it included."""
+    """What a card says of how a network was trained.
+
+    Data, commands, updates and hours are of all trainings, commit and hardware of the last.
+    """
     names = find_trainings(name)
     found = [json.loads((FOLDER / "results" / f"{each}.json").read_text()) for each in names]
     hardware, _, rest = found[-1][-1]["environment"].partition(";")

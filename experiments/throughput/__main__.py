@@ -26,7 +26,10 @@ def main(
     fresh: Annotated[
         bool, typer.Option(help="Measure the rows again that the file holds.")
     ] = False,
-    budget: Annotated[float, typer.Option(help="Seconds of timing for each row.")] = 60.0,
+    budget: Annotated[
+        float,
+        typer.Option(help="Seconds of timing for a row; three times as many on far cores."),
+    ] = 60.0,
     compile_limit: Annotated[
         float, typer.Option(help="Seconds for PyTorch's compiler, of each column.")
     ] = 1200.0,
@@ -45,8 +48,7 @@ def main(
     found = results.start(output, conditions, fresh=models if fresh else ())
     for cell in cells(models, quick=quick, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            row = measure(cell, limits, machine(cell.dtype) if quick else None)
-            row["commit"] = commit()
+            row = measure(cell, limits, quick=quick) | {"commit": commit()}
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)
     for path in report.write(output):
@@ -62,24 +64,22 @@ def superfluous(found: dict[str, Any], cell: Cell) -> bool:
     return bool(preferred) and preferred["ratio"] is not None
 
 
-def measure(
-    cell: Cell, limits: dict[str, float], at_best: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dict[str, Any]:
     """Times a row in a process of its own, and each column's memory in another.
 
     Args:
         cell: what to measure.
         limits: see `row.Limits`.
-        at_best: of the machine, see `machine`. The row is one of a quick run then, without memory
-            and the columns that take longest.
+        quick: without memory and the columns that take longest.
     """
     # Compiled programs are kept from the first process for those that follow, and no longer.
     with tempfile.TemporaryDirectory() as cache:
         request: dict[str, Any] = {"cell": cell.key(), "limits": limits}
-        without = [name for name in columns(cell) if at_best and takes_long(cell, name)]
+        without = [name for name in columns(cell) if quick and takes_long(cell, name)]
         try:
+            at_best = machine(cell.dtype) if quick else None
             row = ask(request | {"ask": "row", "without": without, "at_best": at_best}, cache)
-            for name in () if at_best else columns(cell):
+            for name in () if quick else columns(cell):
                 entry = results.entry_of(row, name)
                 if entry["status"] == "measured":
                     column = {"column": name, "layout": entry["layout"]}
@@ -100,7 +100,8 @@ def machine(dtype: str) -> dict[str, Any]:
 
 def takes_long(cell: Cell, column: str) -> bool:
     """Whether a column is none of a quick run's, as its engine or compiler takes too long."""
-    return column.startswith("reduced.") or (cell.network.deep and column.endswith(".compiled"))
+    compiled = column.endswith(".compiled")
+    return column.startswith("reduced.") or (cell.network.slow_to_compile and compiled)
 
 
 def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """How far apart the cores are: on a virtual machine they move, and do not always share a cache.
 
-Between cores that share none our programs are slower, PyTorch's are not: NOTES.md, "Two speeds".
+SRResNet in sr_jax is slower while a message takes long, PyTorch's is not: NOTES.md, "Two speeds".
 """
 
 import mmap
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,12 +15,16 @@ import time
 BATCHES, MESSAGES = 50, 500
 READY = 255  # no message has this value
 LONGEST = 5.0  # seconds that are spent where other processes take the cores
+MOST_LOOKS = 10**8  # at an answer: some seconds
 
 
 def latency() -> float:
-    """Seconds that a byte takes from one core to another and back; 0 with a single core.
+    """Seconds that a byte takes from the first core to the second and back; 0 with a single core.
 
     Two Python processes write and read a byte each, so that half of it and more is Python's.
+
+    Raises:
+        RuntimeError: the other process ended, or does not answer.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -29,15 +34,17 @@ def latency() -> float:
         file.flush()
         os.sched_setaffinity(0, cores[:1])
         try:
-            command = [sys.executable, __file__, str(file.fileno()), str(cores[1])]
+            command = [sys.executable, "-I", __file__, str(file.fileno()), str(cores[1])]
             with subprocess.Popen(command, pass_fds=[file.fileno()]) as echo:
-                shared = mmap.mmap(file.fileno(), 128)
-                while shared[64] != READY and echo.poll() is None:
-                    time.sleep(1e-3)
-                if echo.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} ended with {echo.returncode}")
-                seconds = _send(shared)
-                echo.kill()
+                try:
+                    shared = mmap.mmap(file.fileno(), 128)
+                    while shared[64] != READY and echo.poll() is None:
+                        time.sleep(1e-3)
+                    if echo.poll() is not None:
+                        raise RuntimeError(f"{' '.join(command)} ended with {echo.returncode}")
+                    seconds = _send(shared)
+                finally:
+                    echo.kill()
         finally:
             os.sched_setaffinity(0, cores)
     return statistics.median(seconds) / MESSAGES
@@ -49,8 +56,11 @@ def _send(shared: mmap.mmap) -> list[float]:
         start = time.perf_counter()
         for number in range(MESSAGES):
             shared[0] = value = number % 254 + 1
-            while shared[64] != value:
-                pass
+            for _ in range(MOST_LOOKS):
+                if shared[64] == value:
+                    break
+            else:
+                raise RuntimeError("the process on the other core does not answer")
         found.append(time.perf_counter() - start)
     return found
 
@@ -66,5 +76,6 @@ def _echo(shared: mmap.mmap) -> None:
 
 
 if __name__ == "__main__":
+    signal.alarm(120)  # where the parent was killed
     os.sched_setaffinity(0, [int(sys.argv[2])])
     _echo(mmap.mmap(int(sys.argv[1]), 128))

@@ -71,8 +71,9 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     told += [f"commit {commit} ({', '.join(names)})" for commit, names in commits.items()]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
-        "columns over ours, above 1 we are faster. Far cores: the ratio of rounds in which the "
-        "host had moved the cores apart, which the medians are without (rounds.py).",
+        "columns over ours, above 1 we are faster. Rows with figures under `cores, ns` tell near "
+        "rounds from far ones, in which a byte took long from core to core (rounds.py). Their "
+        "medians are of near rounds, if there were three; `ratio, far cores` is of the others.",
         "\n".join(table(TIMES, map(times, rows))),
         *engines(rows),
         *coarser(rows),
@@ -81,7 +82,8 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "and what every layer reads and writes, each array once, as one pass through memory. "
         "Winograd's form needs fewer multiply-adds, and what stays in the caches no memory. Floor "
         "share: the larger one over our time. Cores: a byte's way from one to another and back, "
-        "median (least to most). Memory: of a process that runs nothing else.",
+        "between two Python processes, median (least to most). Memory: of a process that runs "
+        "nothing else.",
         "\n".join(table(RESOURCES, (resources(r) for r in rows if r["ratio"] is not None))),
         "Load average of the machine before each row, its own earlier work included: "
         f"{min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Where others take the cores,"

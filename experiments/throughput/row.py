@@ -127,8 +127,8 @@ def measure(
             samples, far = entries[name].pop("samples"), entries[name].pop("far")
             entries[name] |= column(samples, cell.batch, flops[names[name]], peak)
             if far:
-                entries[name]["far_median"] = statistics.median(far)
-    if round_trips:
+                entries[name] |= {"far_median": statistics.median(far), "far_runs": len(far)}
+    if any(round_trips):
         row["core_round_trips"] = round_trips
     return row | arrange({name: entries[name] for name in names})
 

@@ -258,7 +258,8 @@ def upscale_image(
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels not in (2, 4):
         return _in_layout_of(image, upscale(image))
-    colour = _in_layout_of(image[..., :-1], upscale(_visible_colour(image)))
+    visible = _visible_colour(image)
+    colour = _in_layout_of(visible, upscale(visible))
     opacity = image[..., -1:]
     if alpha == "network":
         opacity = _in_layout_of(opacity, upscale(opacity))
@@ -305,11 +306,15 @@ def _visible_colour(image: np.ndarray) -> np.ndarray:
 
 
 def _in_layout_of(image: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Upscaled colour as grey where `image` is, if only by its pixels, without alpha."""
+    """Upscaled colour, as grey where `image` is, if only by its pixels; no alpha. May change it."""
     rgb = image.ndim == 3 and image.shape[2] == 3
     if rgb and any((image[..., 0] != image[..., other]).any() for other in (1, 2)):
         return colour
-    grey = np.floor(colour.mean(axis=-1, keepdims=True) + 0.5).astype(image.dtype)
+    grey = np.empty((*colour.shape[:2], 1), image.dtype)
+    for rows in _row_blocks(colour):
+        grey[rows] = np.floor(colour[rows].mean(axis=-1, keepdims=True) + 0.5)
+        if rgb:
+            colour[rows] = grey[rows]
     if rgb:
-        return np.repeat(grey, 3, axis=-1)
+        return colour
     return grey[..., 0] if image.ndim == 2 else grey

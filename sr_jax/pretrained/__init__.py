@@ -42,9 +42,10 @@ class Card(NamedTuple):
         scales: that it was trained for.
         data: what it was trained on, with its licences.
         recipe: in the repository.
-        command: that trained it.
-        commit: of the repository.
-        updates, hours, hardware: of the training.
+        command: those that trained it, from the first network on.
+        commit: of the repository, at the last training.
+        updates, hours: of all trainings.
+        hardware: of the last.
         scores: on benchmarks, whose low-resolution images are bicubic reductions.
         limits: what it is not made for.
     """

@@ -80,9 +80,15 @@ def test_grey_stays_grey_in_rgb(network):
     result = upscale_image(model, variables, image, 2)
     grey = upscale_image(model, variables, image[..., 0], 2)
     np.testing.assert_array_equal(result, np.repeat(grey[..., None], 3, axis=-1))
+    opacity = np.full((7, 8, 1), 255, np.uint8)
+    opacity[3, 3] = 0
+    hidden = np.concatenate([image, opacity], axis=-1)
+    hidden[3, 3, 2] ^= 128  # a colour that nobody sees
+    result = upscale_image(model, variables, hidden, 2)
+    assert (result[..., 0] == result[..., 2]).all()
     image[3, 3, 2] ^= 128
     result = upscale_image(model, variables, image, 2)
-    assert (result[..., 0] != result[..., 1]).any()
+    assert (result[..., 0] != result[..., 2]).any()
 
 
 def test_alpha_of_nothing_visible_is_left_alone(bicubic):

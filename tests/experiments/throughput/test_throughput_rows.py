@@ -267,6 +267,17 @@ def test_a_byte_goes_from_core_to_core() -> None:
         assert os.sched_getaffinity(0) == free
 
 
+def test_another_process_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a measurement that never ends."""
+    monkeypatch.setattr(cores, "MOST_LOOKS", 0)
+    if len(os.sched_getaffinity(0)) > 1:
+        with pytest.raises(RuntimeError, match="does not answer"):
+            cores.latency()
+        monkeypatch.setattr(cores.sys, "executable", "false")
+        with pytest.raises(RuntimeError, match="ended with 1"):
+            cores.latency()
+
+
 @pytest.mark.parametrize(
     ("trips", "kept", "far"),
     [
