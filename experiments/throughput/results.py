@@ -22,20 +22,13 @@ def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         entries: by the names of `networks.columns`.
     """
     row: dict[str, Any] = {}
-    best: dict[str, float] = {}
-    far: dict[str, float] = {}
     for name, entry in entries.items():
         side, _, how = name.partition(".")
         if how:
             row.setdefault(side, {})[how] = entry
         else:
             row[side] = entry
-        if "median" in entry and side != "reduced":
-            best[side] = min(entry["median"], best.get(side, float("inf")))
-        if "far_median" in entry and side != "reduced":
-            far[side] = min(entry["far_median"], far.get(side, float("inf")))
-    mine = best.pop("ours", None)
-    ratios = {side: median / mine for side, median in best.items()} if mine else {}
+    ratios = _ratios(entries, "median")
     engine = ratios.pop("engine", None)
     found = {"ratio": min(ratios.values(), default=None)}
     if "engine" in row:
@@ -43,13 +36,23 @@ def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     if "official" in row:
         found["ratio_official"] = ratios.get("official")
         found["ratio_same_algorithm"] = ratios.get("pytorch")
-    if "ours" in far:
-        mine = far.pop("ours")
-        engine = far.pop("engine", None)
-        found["ratio_far"] = min(far.values()) / mine if far else None
-        if engine:
-            found["ratio_engine_far"] = engine / mine
+    far = _ratios(entries, "far_median")
+    if "engine" in far:
+        found["ratio_engine_far"] = far.pop("engine")
+    if far:
+        found["ratio_far"] = min(far.values())
     return found | row
+
+
+def _ratios(entries: Mapping[str, dict[str, Any]], field: str) -> dict[str, float]:
+    """The fastest column of each side over ours; none of those in less than float32."""
+    best: dict[str, float] = {}
+    for name, entry in entries.items():
+        side = name.partition(".")[0]
+        if field in entry and side != "reduced":
+            best[side] = min(entry[field], best.get(side, float("inf")))
+    mine = best.pop("ours", None)
+    return {side: median / mine for side, median in best.items()} if mine else {}
 
 
 def entry_of(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from experiments.harness import MIN_ROUNDS, interleave
 from experiments.throughput.cores import latency
 
-# Seconds of a round trip between far cores. Near ones had 1.5e-7 to 2e-7 on the one machine where
-# this was measured, far ones twice a message's 2e-7. Where all trips are longer, rows take PATIENCE
-# times their budget.
+# Seconds of a round trip, and more between far cores. On the one machine where it was measured
+# near ones had 1.4e-7 to 2e-7 and far ones 5.8e-7 to 6e-7. Where all trips are longer, rows take
+# PATIENCE times their budget.
 FAR = 3.2e-7
 PATIENCE = 3  # times the budget that is spent until there are enough rounds with near cores
 
