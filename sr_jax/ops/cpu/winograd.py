@@ -42,7 +42,7 @@ def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.nda
 _B, _G, _A = _transforms((0, np.sqrt(0.5), -np.sqrt(0.5), np.sqrt(2), -np.sqrt(2)))
 
 # Measured: in images of fewer pixels or channels the sums cost more than they save.
-_LEAST_CHANNELS, _LEAST_PIXELS = 64, 1000
+_LEAST_CHANNELS, _LEAST_PIXELS = 64, 500
 # Several images as channels cost little only if these are few.
 _FEW = 8
 # Of a group of images in a weight gradient, whose operands are not read contiguously.
