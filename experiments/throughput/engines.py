@@ -4,6 +4,7 @@ In bfloat16 and int8 they compute something coarser than the other columns: thes
 such, and no ratio is made with them.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -20,6 +21,8 @@ from sr_jax.export.onnx import INPUT, NCHW, OUTPUT, to_onnx
 from sr_jax.export.program import make_program
 
 Run = Callable[[], np.ndarray]
+QUANTISED = ["Conv", "MatMul", "Gemm"]
+MOST_KEPT = 0.8  # of the memory of the machine; the other columns need some too
 NO_BFLOAT16 = "the processor has no bfloat16"
 
 
@@ -35,6 +38,7 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
     Raises:
         ValueError: on an accelerator; the network has no export; the processor has no bfloat16.
         ImportError: the engine is not installed.
+        MemoryError: quantisation would keep more than the machine has.
     """
     if jax.default_backend() != "cpu":
         raise ValueError("compared on a CPU alone")
@@ -44,6 +48,8 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
     program = make_program(side.model, side.variables, scale=scale, size=cell.input_size)
     content, _ = to_onnx(program)
     if precision == "int8":
+        if (kept := calibration_bytes(content)) > MOST_KEPT * physical_memory():
+            raise MemoryError(f"quantisation keeps {kept / 1e9:.1f} GB")
         content = quantise(content, images)
     start = time.perf_counter()
     if engine == "onnxruntime":
@@ -57,6 +63,26 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
         return {"output": run().transpose(0, 2, 3, 1)}
 
     return Contender(run, result, seconds)
+
+
+def calibration_bytes(content: bytes) -> int:
+    """What `quantise` keeps in memory to find the ranges: whatever its layers take and give.
+
+    Args:
+        content: an ONNX file of one size.
+    """
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(content)).graph
+    layers = [node for node in graph.node if node.op_type in QUANTISED]
+    kept = {name for node in layers for name in (*node.input, *node.output)}
+    shapes = (value.type.tensor_type.shape for value in graph.value_info if value.name in kept)
+    return sum(4 * math.prod(side.dim_value for side in shape.dim) for shape in shapes)
+
+
+def physical_memory() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def quantise(content: bytes, images: np.ndarray) -> bytes:
@@ -81,7 +107,7 @@ def quantise(content: bytes, images: np.ndarray) -> bytes:
             before,
             after,
             Calibration(),
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            op_types_to_quantize=QUANTISED,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
         )

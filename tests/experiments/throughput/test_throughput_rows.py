@@ -138,6 +138,23 @@ def test_engines_in_less_than_float32_compute_nearly_the_same(column: str) -> No
     assert 1e-3 < errors(found, expected)["output"] < 0.1
 
 
+def test_quantisation_that_would_keep_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system would end the process, and all columns of the row with it."""
+    pytest.importorskip("onnxruntime")
+    cell = Cell("srcnn", "inference", (16, 24), 1)
+    side = row.prepare_sides(cell).ours[0]
+    # Maps of 64 and 32 channels, without bias and after the ReLU, and the result without bias.
+    maps = (2 * (64 + 32) + 1) * 32 * 48 * 4
+    images = np.zeros((1, 32, 48, 1), np.float32)
+    memory = maps / engines.MOST_KEPT
+    monkeypatch.setattr(engines, "physical_memory", lambda: memory - 8)
+    with pytest.raises(MemoryError, match=r"keeps 0\.0 GB") as caught:
+        engines.inference(cell, side, images, REDUCED[0])
+    assert row.reason(caught.value, outside=True) == "out of memory"
+    monkeypatch.setattr(engines, "physical_memory", lambda: memory + 8)
+    engines.inference(cell, side, images, REDUCED[0])
+
+
 def row_of(
     cell: Cell, limits: row.Limits, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
