@@ -47,6 +47,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
         ("scale_out.measure", "scale_out"),
         ("scaling.measure", "rows"),
         ("sharded_image.measure", "rows"),
+        ("start_up.measure", "rows"),
         ("upscaling.folder", "folder"),
         ("upscaling.large", "large"),
         ("upscaling.tiles", "tiles"),
