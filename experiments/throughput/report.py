@@ -49,10 +49,12 @@ def write(path: Path) -> list[Path]:
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The order of the table, whatever order they were measured in."""
     names = list(NETWORKS)
-    return sorted(
-        rows,
-        key=lambda row: (names.index(row["model"]), row["dtype"] != "float32", row["task"]),
-    )
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        wide = row["dtype"] != "float32"
+        return names.index(row["model"]), wide, row["task"], row["batch"], row["size"]
+
+    return sorted(rows, key=place)
 
 
 def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
