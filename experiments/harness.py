@@ -170,12 +170,17 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def physical_memory() -> int:
+    """Bytes that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def environment() -> str:
     """Hardware, versions, commit and day in one line."""
     import jax  # here, so that a parent that only asks its children does without
 
     device = jax.devices()[0]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    memory = physical_memory() / 2**30
     cores, free = os.cpu_count(), len(os.sched_getaffinity(0))
     cores = f"{cores}" if free == cores else f"{free} of {cores}"
     cpu = f"{cores} CPU cores ({platform.machine()}), {memory:.0f} GiB"

@@ -51,8 +51,8 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = list(NETWORKS)
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
-        wide = row["dtype"] != "float32"
-        return names.index(row["model"]), wide, row["task"], row["batch"], row["size"]
+        coarse = row["dtype"] != "float32"
+        return names.index(row["model"]), coarse, row["task"], row["batch"], row["size"]
 
     return sorted(rows, key=place)
 

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 import torch
 
-from experiments.harness import LONG_RUN, forget_peak, interleave, resident
+from experiments.harness import LONG_RUN, forget_peak, interleave, physical_memory, resident
 from experiments.throughput import engines, floors, ours, pytorch
 from experiments.throughput.contenders import TOLERANCES, Contender, check_equal
 from experiments.throughput.networks import ENGINES, Cell, columns
@@ -207,7 +207,7 @@ def reason(error: Exception, *, outside: bool) -> str:
         Exception: the error itself, if it is none that is expected.
     """
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError", text):
+    if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError|bfc_arena", text):
         return "out of memory"
     if outside:  # PyTorch's compiler fails in many ways, and tells of them in pages
         late = re.search(pytorch.TOO_LONG.format(r"\d+"), text)
@@ -308,7 +308,7 @@ def environment() -> dict[str, Any]:
         "device": _processor() if device.platform == "cpu" else device.device_kind,
         "pytorch_device": str(pytorch.device()),
         "threads": len(os.sched_getaffinity(0)),
-        "memory_gigabytes": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+        "memory_gigabytes": round(physical_memory() / 1e9),
         "compiler_options": compiler_options(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }

@@ -146,7 +146,7 @@ def test_quantisation_that_would_keep_too_much_is_refused(monkeypatch: pytest.Mo
     # Maps of 64 and 32 channels, without bias and after the ReLU, and the result without bias.
     maps = (2 * (64 + 32) + 1) * 32 * 48 * 4
     images = np.zeros((1, 32, 48, 1), np.float32)
-    memory = maps / engines.MOST_KEPT
+    memory = round(maps / engines.MOST_KEPT)
     monkeypatch.setattr(engines, "physical_memory", lambda: memory - 8)
     with pytest.raises(MemoryError, match=r"keeps 0\.0 GB") as caught:
         engines.inference(cell, side, images, REDUCED[0])
