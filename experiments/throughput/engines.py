@@ -69,7 +69,7 @@ def inference(cell: Cell, side: Side, images: np.ndarray, column: str) -> Conten
 def calibration_bytes(content: bytes) -> int:
     """What `quantise` keeps in memory to find the ranges: whatever its layers take and give.
 
-    The image and the result are not counted. MDSR on 256x256: 5.7 GB, and the process grew by 5.5.
+    The image and the result are not counted.
 
     Args:
         content: an ONNX file of one size.
