@@ -12,7 +12,8 @@ from sr_jax.ops.direct import Finish, Padding
 
 # A result of more values does not fit in the caches with its operands. It is computed in blocks.
 MOST_VALUES = 2_400_000
-_PIXELS = 8_000  # of a block
+# Of a block: 8000 pixels, and in a wide image up to 32 rows of at most 1.4 million values.
+_PIXELS, _ROWS, _VALUES = 8_000, 32, 1_400_000
 
 
 def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding) -> bool:
@@ -52,8 +53,9 @@ def convolve_in_blocks(
     """
     n, features = x.shape[0], kernel.shape[3]
     height, width = result_size(x, kernel, padding)
+    pixels = max(_PIXELS, min(_ROWS * width, _VALUES // max(kernel.shape[2:])))
     images = group_size(n, height * width, _PIXELS)
-    bands = -(-images * height * width // _PIXELS)
+    bands = -(-images * height * width // pixels)
     rows = min(-(-height // (bands * unit)) * unit, height)
     bands = -(-height // rows)
     result = jax.ShapeDtypeStruct((n, height, width, features), x.dtype)
