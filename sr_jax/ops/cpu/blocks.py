@@ -12,8 +12,8 @@ from sr_jax.ops.direct import Finish, Padding
 
 # A result of more values does not fit in the caches with its operands. It is computed in blocks.
 MOST_VALUES = 2_400_000
-# Of a block: 8000 pixels, and in a wide image up to 32 rows of at most 1.4 million values.
-_PIXELS, _ROWS, _VALUES = 8_000, 32, 1_400_000
+# Of a block: so many pixels, and in a wide image up to 32 rows of at most so many values.
+_PIXELS, _ROWS, _VALUES = 2**13, 32, 1_400_000
 
 
 def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding) -> bool:
@@ -55,8 +55,8 @@ def convolve_in_blocks(
     height, width = result_size(x, kernel, padding)
     pixels = max(_PIXELS, min(_ROWS * width, _VALUES // max(kernel.shape[2:])))
     images = group_size(n, height * width, _PIXELS)
-    bands = -(-images * height * width // pixels)
-    rows = min(-(-height // (bands * unit)) * unit, height)
+    most = max(pixels // width // unit, 1) * unit
+    rows = min(-(-height // (-(-height // most) * unit)) * unit, height)
     bands = -(-height // rows)
     result = jax.ShapeDtypeStruct((n, height, width, features), x.dtype)
     result = jax.eval_shape(finish, result, *operands)

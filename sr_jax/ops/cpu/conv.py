@@ -128,7 +128,8 @@ def _convolve_in_blocks(
     padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
 ) -> jax.Array:
     suits = winograd.suits(x, kernel)
-    convolve, unit = (winograd.convolve, winograd.ROWS) if suits else (direct.convolve, 1)
+    # Winograd's rows come in fours, and with an even number of fours two cores have equal shares.
+    convolve, unit = (winograd.convolve, 2 * winograd.ROWS) if suits else (direct.convolve, 1)
     return convolve_in_blocks(convolve, x, kernel, padding, finish, *operands, unit=unit)
 
 
