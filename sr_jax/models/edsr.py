@@ -65,8 +65,8 @@ class EDSR(Network):
         block = ResidualBlock(self.n_feats, res_scale=self.res_scale, name="body")
         y = repeat(block, self.n_resblocks)(x)
         x = Conv(self.n_feats, name="body_conv")(y, x)
-        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
-        x = Conv(self.n_colors, name="tail")(x)
+        tail = Conv(self.n_colors, name="tail")
+        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x, tail)
         if self.n_colors == 3:
             x = MeanShift(+1, self.rgb_range, name="add_mean")(x)
         return x / self.rgb_range

@@ -16,11 +16,13 @@ from jax import lax
 
 from sr_jax.ops.activations import relu
 from sr_jax.ops.channels import add_bias, scale_channels
-from sr_jax.ops.conv import conv2d
+from sr_jax.ops.conv import conv2d, shuffled_conv2d
 from sr_jax.ops.devices import sharing_devices
+from sr_jax.ops.direct import Finish
 from sr_jax.ops.loops import loop_body, unrolls
 from sr_jax.ops.normalization import normalise_batch
 from sr_jax.ops.shuffle import pixel_shuffle
+from sr_jax.ops.target import for_one_cpu, keeps_loops
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K's 800 training images, range [0, 1]
 
@@ -59,7 +61,6 @@ class Conv(nn.Module):
     activation: Callable[[jax.Array], jax.Array] | None = None
     residual_scale: float = 1.0
 
-    @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array | None = None) -> jax.Array:
         """The layer.
 
@@ -67,23 +68,34 @@ class Conv(nn.Module):
             x: (N, H, W, C).
             skip: of the result's shape, added to it.
         """
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel, finish, operands = self.parts(x.shape[-1])
+        if skip is None:
+            return conv2d(x, kernel, self.padding, finish, *operands)
+
+        def add(y: jax.Array, skip: jax.Array, *operands: jax.Array) -> jax.Array:
+            return skip + finish(y, *operands)
+
+        return conv2d(x, kernel, self.padding, add, skip, *operands)
+
+    @nn.compact
+    def parts(self, channels: int) -> tuple[jax.Array, Finish, list[jax.Array]]:
+        """What `conv2d` takes besides an image of so many channels: kernel, finish, operands."""
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         default = uniform_fan_in(int(np.prod(shape[:3])))
         kernel = self.param("kernel", self.kernel_init or default, shape)
-        operands = [] if skip is None else [skip]
+        operands = []
         if self.use_bias:
             operands.append(self.param("bias", self.bias_init or default, (self.features,)))
+        activation, factor = self.activation, self.residual_scale
 
         def finish(y: jax.Array, *operands: jax.Array) -> jax.Array:
-            if self.use_bias:
-                y = add_bias(y, operands[-1])
-            if self.activation:
-                y = self.activation(y)
-            if self.residual_scale != 1:
-                y = y * self.residual_scale
-            return y if skip is None else operands[0] + y
+            if operands:
+                y = add_bias(y, *operands)
+            if activation:
+                y = activation(y)
+            return y if factor == 1 else y * factor
 
-        return conv2d(x, kernel, self.padding, finish, *operands)
+        return kernel, finish, operands
 
 
 class MeanShift(nn.Module):
@@ -169,11 +181,51 @@ class PReLU(nn.Module):
 
     per_channel: bool = False
 
-    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (x.shape[-1] if self.per_channel else 1,)
+        return prelu(x, self.slopes(x.shape[-1]))
+
+    @nn.compact
+    def slopes(self, channels: int) -> jax.Array:
+        """The slopes of so many channels, (C,)."""
+        shape = (channels if self.per_channel else 1,)
         slope = self.param("slope", nn.initializers.constant(0.25), shape, jnp.float32)
-        return jnp.where(x > 0, x, scale_channels(x, jnp.broadcast_to(slope, x.shape[-1:])))
+        return jnp.broadcast_to(slope, (channels,))
+
+
+def prelu(x: jax.Array, slopes: jax.Array) -> jax.Array:
+    """max(x, 0) + slopes * min(x, 0) of (N, H, W, C), with slopes of (C,)."""
+    return jnp.where(x > 0, x, scale_channels(x, slopes))
+
+
+def convolve_shuffled(
+    conv: Conv, factor: int, tail: Conv, x: jax.Array, activation: PReLU | None = None
+) -> jax.Array:
+    """tail(activation(pixel_shuffle(conv(x), factor))), in one piece where that is faster.
+
+    Args:
+        conv: to factor**2 times as many channels as `tail` takes.
+        factor: of the shuffle.
+        tail: with zeros around its input, as `conv`.
+        x: (N, H, W, C).
+        activation: none by default.
+    """
+    # Inside `kept_loops` each layer pads the images by itself: `sr_jax.inference.canvas`.
+    if conv.is_initializing() or keeps_loops() or not for_one_cpu():
+        y = pixel_shuffle(conv(x), factor)
+        return tail(activation(y) if activation else y)
+    channels = conv.features // factor**2
+    kernel, finish, operands = conv.parts(x.shape[-1])
+    last, finish_last, last_operands = tail.parts(channels)
+    if activation:
+        slopes = jnp.repeat(activation.slopes(channels), factor**2)  # as the shuffle takes them
+
+        def finish_and_activate(y: jax.Array, slopes: jax.Array, *operands: jax.Array) -> jax.Array:
+            return prelu(finish(y, *operands), slopes)
+
+        y = shuffled_conv2d(x, kernel, last, factor, finish_and_activate, slopes, *operands)
+    else:
+        y = shuffled_conv2d(x, kernel, last, factor, finish, *operands)
+    return finish_last(y, *last_operands)
 
 
 def shuffle_factors(scale: int) -> tuple[int, ...]:
@@ -221,11 +273,13 @@ class Upsampler(nn.Module):
     n_feats: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for index, factor in enumerate(shuffle_factors(self.scale)):
-            x = Conv(self.n_feats * factor**2, name=f"conv_{index}")(x)
-            x = pixel_shuffle(x, factor)
-        return x
+    def __call__(self, x: jax.Array, tail: Conv) -> jax.Array:
+        """(N, H, W, n_feats) to (N, scale * H, scale * W, n_feats), and what `tail` makes of it."""
+        *factors, last = shuffle_factors(self.scale)
+        for index, factor in enumerate(factors):
+            x = pixel_shuffle(Conv(self.n_feats * factor**2, name=f"conv_{index}")(x), factor)
+        conv = Conv(self.n_feats * last**2, name=f"conv_{len(factors)}")
+        return convolve_shuffled(conv, last, tail, x)
 
 
 class ResidualBlock(nn.Module):

@@ -79,9 +79,11 @@ class MDSR(Network):
         x = outputs[scale]
         y = repeat(ResidualBlock(self.n_feats, name="body"), self.n_resblocks)(x)
         x = Conv(self.n_feats, name="body_conv")(y, x)
+        tail = Conv(self.n_colors, name="tail")
         for branch in branches:
-            outputs[branch] = Upsampler(branch, self.n_feats, name=f"upsampler_x{branch}")(x)
-        x = Conv(self.n_colors, name="tail")(outputs[scale])
+            upsampler = Upsampler(branch, self.n_feats, name=f"upsampler_x{branch}")
+            outputs[branch] = upsampler(x, tail)
+        x = outputs[scale]
         if self.n_colors == 3:
             x = MeanShift(+1, self.rgb_range, name="add_mean")(x)
         return x / self.rgb_range

@@ -99,8 +99,8 @@ class RCAN(Network):
         )
         y = repeat(group, self.n_resgroups, unroll_up_to=unroll_up_to)(x)
         x = Conv(self.n_feats, name="body_conv")(y, x)
-        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
-        x = Conv(self.n_colors, name="tail")(x)
+        tail = Conv(self.n_colors, name="tail")
+        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x, tail)
         if self.n_colors == 3:
             x = MeanShift(+1, self.rgb_range, name="add_mean")(x)
         return x / self.rgb_range

@@ -191,8 +191,8 @@ class SAN(Network):
         x = repeat(group, self.n_resgroups, unroll_up_to=0)(x, source=gamma * x)
         x = non_local(x) + head
         Conv(self.n_feats, name="conv_last")(x[:, :1, :1])  # in checkpoints, but unused
-        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x)
-        x = Conv(self.n_colors, name="tail")(x)
+        tail = Conv(self.n_colors, name="tail")
+        x = Upsampler(self.scale, self.n_feats, name="upsampler")(x, tail)
         if self.n_colors == 3:
             x = MeanShift(+1, self.rgb_range, name="add_mean")(x)
         return x / self.rgb_range

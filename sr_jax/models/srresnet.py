@@ -11,6 +11,7 @@ from sr_jax.models.layers import (
     BatchNorm,
     Conv,
     PReLU,
+    convolve_shuffled,
     repeat,
     shuffle_factors,
     upsampler_radius,
@@ -44,19 +45,22 @@ class NormalizedResidualBlock(nn.Module):
 
 
 class ShuffleStages(nn.Module):
-    """Convolution, pixel shuffle and PReLU for every factor of the scale."""
+    """Convolution, pixel shuffle and PReLU for every factor of the scale, then the last layer."""
 
     scale: int
     n_feats: int
     prelu_per_channel: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for index, factor in enumerate(shuffle_factors(self.scale)):
+    def __call__(self, x: jax.Array, tail: Conv) -> jax.Array:
+        *factors, last = shuffle_factors(self.scale)
+        for index, factor in enumerate(factors):
             x = conv(self.n_feats * factor**2, name=f"conv_{index}")(x)
             x = pixel_shuffle(x, factor)
             x = PReLU(self.prelu_per_channel, name=f"prelu_{index}")(x)
-        return x
+        wide = conv(self.n_feats * last**2, name=f"conv_{len(factors)}")
+        prelu = PReLU(self.prelu_per_channel, name=f"prelu_{len(factors)}")
+        return convolve_shuffled(wide, last, tail, x, prelu)
 
 
 class SRResNet(Network):
@@ -119,6 +123,7 @@ class SRResNet(Network):
         y = repeat(block, self.n_resblocks)(x, train=train)
         y = conv(self.n_feats, use_bias=self.conv_bias, name="body_conv")(y)
         x = x + BatchNorm(self.bn_epsilon, name="body_norm")(y, train=train)
-        x = ShuffleStages(self.scale, self.n_feats, self.prelu_per_channel, name="upsampler")(x)
-        x = conv(self.n_colors, kernel_size=9, name="tail")(x)
+        tail = conv(self.n_colors, kernel_size=9, name="tail")
+        stages = ShuffleStages(self.scale, self.n_feats, self.prelu_per_channel, name="upsampler")
+        x = stages(x, tail)
         return (nn.tanh(x) + 1) / 2 if self.output == "tanh" else x

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from sr_jax.ops import direct
 from sr_jax.ops.cpu import conv as cpu
 from sr_jax.ops.rows import image_devices
-from sr_jax.ops.shuffle import cells_to_space, space_to_cells
+from sr_jax.ops.shuffle import cells_to_space, pixel_shuffle, space_to_cells
 from sr_jax.ops.target import for_one_cpu, platform
 
 PADDINGS = ("zeros", "replicate", "valid")
@@ -49,6 +49,35 @@ def conv2d(
     if for_one_cpu():
         return cpu.conv2d_finished(sides, finish, x, kernel, *operands)
     return finish(direct.convolve(x, kernel, sides), *operands)
+
+
+def shuffled_conv2d(
+    x: jax.Array,
+    kernel: jax.Array,
+    last: jax.Array,
+    factor: int,
+    finish: direct.Finish,
+    *operands: jax.Array,
+) -> jax.Array:
+    """`conv2d(pixel_shuffle(conv2d(x, kernel, "zeros", finish, *operands), factor), last)`.
+
+    On a CPU a large map between the two is never there as a whole.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (kh, kw, C, D * factor**2) with odd kh and kw.
+        last: (kh', kw', D, E), likewise.
+        factor: of the shuffle.
+        finish: an elementwise function of the first result and `operands`.
+        *operands: (D * factor**2,).
+
+    Returns:
+        (N, factor * H, factor * W, E) in the dtype of `x`.
+    """
+    if for_one_cpu():
+        kernel, last = kernel.astype(x.dtype), last.astype(x.dtype)
+        return cpu.shuffled_conv2d(factor, finish, x, kernel, last, *operands)
+    return conv2d(pixel_shuffle(conv2d(x, kernel, "zeros", finish, *operands), factor), last)
 
 
 def check_padding(padding: str) -> None:

@@ -13,6 +13,7 @@ from sr_jax.models import (
     describe_model,
     forward,
 )
+from sr_jax.ops.target import Target, traced_for
 from sr_jax.weights import variable_shapes
 
 # Fact sheet section 12: the counts of the papers and of the official code.
@@ -116,6 +117,30 @@ def test_initialisation_is_pytorchs_default():
         assert np.std(leaf) == pytest.approx(bound / np.sqrt(3), rel=0.2)
     kernels = params["body"]["conv_0"]["kernel"]
     assert not np.array_equal(kernels[0], kernels[1])  # every copy draws its own
+
+
+LARGE = [
+    ("edsr_baseline", {"n_resblocks": 1, "scale": 4}),
+    ("srresnet", {"n_resblocks": 1, "prelu_per_channel": True}),
+    ("mdsr", {"n_resblocks": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "fields"), LARGE)
+def test_large_images_equal_the_textbook_form(name, fields):
+    """Upsampler and last layer in one piece; float32, of the largest value: 1e-5."""
+    model = create_model(name, **fields)
+    scale = 3 if model.scales else None
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: np.abs(0.05 * rng.normal(size=leaf.shape)).astype(leaf.dtype),
+        variable_shapes(model),
+    )
+    image = rng.random((1, 104, 98, 3), np.float32)
+    values = forward(model, variables, image, scale=scale)
+    with traced_for(Target("any")):
+        expected = forward(model, variables, image, scale=scale)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 DEEP = {

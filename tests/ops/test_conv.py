@@ -8,7 +8,14 @@ from helpers import assert_same_gradients
 from jax import lax
 
 from sr_jax.models import create_model, variable_shapes
-from sr_jax.ops.conv import conv2d, halving_conv2d, strided_conv2d, transposed_conv2d
+from sr_jax.ops.conv import (
+    conv2d,
+    halving_conv2d,
+    shuffled_conv2d,
+    strided_conv2d,
+    transposed_conv2d,
+)
+from sr_jax.ops.shuffle import pixel_shuffle
 from sr_jax.ops.target import compiler_options
 
 
@@ -215,6 +222,37 @@ def test_large_layers_are_finished_block_by_block(shape, size, padding):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
+@pytest.mark.parametrize(
+    ("shape", "factor", "tail"),
+    [
+        ((1, 101, 107, 64), 2, (3, 3, 64, 3)),
+        ((3, 70, 61, 64), 3, (9, 5, 16, 1)),
+        ((1, 30, 40, 64), 2, (3, 3, 64, 3)),  # small
+        ((1, 101, 107, 64), 2, (3, 3, 64, 1)),  # fewer terms than are worth a product
+    ],
+)
+def test_a_convolution_after_a_shuffle_needs_no_map_between(shape, factor, tail):
+    """float32, of the largest value: 2e-6, as other layers; 1e-5 for gradients, both in float32."""
+
+    def finish(y, bias):
+        return 10 * jax.nn.softplus(0.05 * (y + bias))
+
+    def whole(x, kernel, last, bias):
+        y = pixel_shuffle(finish(stock(x, kernel, "SAME"), bias), factor)
+        return stock(y, last, "SAME")
+
+    def ours(x, kernel, last, bias):
+        return shuffled_conv2d(x, kernel, last, factor, finish, bias)
+
+    features = tail[2] * factor**2
+    operands = normal(shape, (3, 3, shape[3], features), tail, features)
+    operands = [a.astype(np.float32) for a in operands]
+    values, expected = (jax.jit(f)(*operands) for f in (ours, whole))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    for a, b in zip(*(pull_back(f, operands) for f in (ours, whole)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
 def test_blocks_have_the_dtype_that_finishing_gives():
     """As a result that is not in blocks: bfloat16 plus a float32 bias."""
     kernel, bias = jnp.zeros((3, 3, 4, 64)), jnp.ones(64)
@@ -260,6 +298,18 @@ def test_a_network_on_a_large_image_keeps_two_maps():
     options = compiler_options()
     program = jax.jit(model.apply, compiler_options=options).lower(variables, image).compile()
     assert program.memory_analysis().temp_size_in_bytes < 2.5 * 256 * 320 * 64 * 4
+
+
+@pytest.mark.parametrize(("name", "maps"), [("edsr_baseline", 4), ("srresnet", 16)])
+def test_an_upscaled_map_is_never_whole(name, maps):
+    """In maps of the input's size. A convolution that is shuffled by 2 takes 8, the next one 32."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("on a CPU only")
+    model = create_model(name, n_resblocks=1)
+    image = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
+    program = jax.jit(model.apply, compiler_options=compiler_options())
+    program = program.lower(variable_shapes(model), image).compile()
+    assert program.memory_analysis().temp_size_in_bytes < maps * 256 * 256 * 64 * 4
 
 
 def test_refuses_unknown_padding():

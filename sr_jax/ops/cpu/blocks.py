@@ -12,8 +12,8 @@ from sr_jax.ops.direct import Finish, Padding
 
 # A result of more values does not fit in the caches with its operands. It is computed in blocks.
 MOST_VALUES = 2_400_000
-# Of a block: so many pixels, and in a wide image up to 32 rows of at most so many values.
-_PIXELS, _ROWS, _VALUES = 2**13, 32, 1_400_000
+# Of a block: so many pixels, or for more rows at most so many values.
+_PIXELS, _VALUES = 2**13, 1_400_000
 
 
 def takes_blocks(x: jax.Array, kernel: jax.Array, padding: Padding) -> bool:
@@ -39,6 +39,7 @@ def convolve_in_blocks(
     finish: Finish,
     *operands: jax.Array,
     unit: int = 1,
+    wanted: int = 1,
 ) -> jax.Array:
     """`finish(convolve(x, kernel, padding), *operands)`, block by block.
 
@@ -47,19 +48,21 @@ def convolve_in_blocks(
     Args:
         convolve: `direct.convolve`, or what gives the same.
         x, kernel, padding: its arguments.
-        finish: elementwise; see `sr_jax.ops.conv.conv2d`.
+        finish: elementwise, see `sr_jax.ops.conv.conv2d`; or what makes so many rows of each row.
         *operands: of its other arguments those with four axes go block by block.
         unit: rows of a block are a multiple of it.
+        wanted: rows of a block in a wide image, if they are not too many values.
     """
     n, features = x.shape[0], kernel.shape[3]
     height, width = result_size(x, kernel, padding)
-    pixels = max(_PIXELS, min(_ROWS * width, _VALUES // max(kernel.shape[2:])))
+    pixels = max(_PIXELS, min(wanted * width, _VALUES // max(kernel.shape[2:])))
     images = group_size(n, height * width, _PIXELS)
     most = max(pixels // width // unit, 1) * unit
     rows = min(-(-height // (-(-height // most) * unit)) * unit, height)
     bands = -(-height // rows)
     result = jax.ShapeDtypeStruct((n, height, width, features), x.dtype)
     result = jax.eval_shape(finish, result, *operands)
+    rise = result.shape[1] // height
     # Overwritten below. If it were zeros, XLA would allocate those of all layers at the start.
     y = jnp.broadcast_to(x[:1, :1, :1, :1].astype(result.dtype), result.shape)
     needed = rows + kernel.shape[0] - 1
@@ -76,7 +79,7 @@ def convolve_in_blocks(
             part,
             *(o if o.ndim < 4 else lax.dynamic_slice(o, start, part.shape) for o in operands),
         )
-        return lax.dynamic_update_slice(y, part, start)
+        return lax.dynamic_update_slice(y, part, (image, rise * row, 0, 0))
 
     return lax.fori_loop(0, n // images * bands, block, y)
 

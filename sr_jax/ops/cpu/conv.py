@@ -19,11 +19,13 @@ from sr_jax.ops.cpu.blocks import (
     takes_blocks,
 )
 from sr_jax.ops.direct import Finish, Padding
+from sr_jax.ops.shuffle import pixel_shuffle
 
 # XLA:CPU's convolution is a matrix product that is slow with fewer columns than this, one for
 # every output channel.
 _FEW = 8
 _SMALL = 300_000  # values that are copied faster than its loops run over few channels
+_ROWS = 32  # of a block in Winograd's form; fewer win less
 _GRADIENT_PIXELS = 10_000  # of a group of images in a weight gradient, which transposes them
 
 
@@ -127,10 +129,19 @@ def _one_by_one(
 def _convolve_in_blocks(
     padding: Padding, finish: Finish, x: jax.Array, kernel: jax.Array, *operands: jax.Array
 ) -> jax.Array:
-    suits = winograd.suits(x, kernel)
+    if not winograd.suits(x, kernel):
+        return convolve_in_blocks(direct.convolve, x, kernel, padding, finish, *operands)
     # Winograd's rows come in fours, and with an even number of fours two cores have equal shares.
-    convolve, unit = (winograd.convolve, 2 * winograd.ROWS) if suits else (direct.convolve, 1)
-    return convolve_in_blocks(convolve, x, kernel, padding, finish, *operands, unit=unit)
+    return convolve_in_blocks(
+        winograd.convolve,
+        x,
+        kernel,
+        padding,
+        finish,
+        *operands,
+        unit=2 * winograd.ROWS,
+        wanted=1 if kernel.shape[2] < _FEW else _ROWS,
+    )
 
 
 _in_blocks = jax.custom_vjp(_convolve_in_blocks, nondiff_argnums=(0, 1))
@@ -148,6 +159,74 @@ def _in_blocks_backward(
 
 
 _in_blocks.defvjp(_in_blocks_forward, _in_blocks_backward)
+
+
+def shuffled_conv2d(
+    factor: int,
+    finish: Finish,
+    x: jax.Array,
+    kernel: jax.Array,
+    last: jax.Array,
+    *operands: jax.Array,
+) -> jax.Array:
+    """See `sr_jax.ops.conv.shuffled_conv2d`."""
+    tall, _, _, features = last.shape
+    few = features < _FEW <= tall * features
+    if few and winograd.suits(x, kernel) and takes_blocks(x, kernel, _around(kernel)):
+        return _shuffled_in_blocks(factor, finish, x, kernel, last, *operands)
+    return _shuffled_one_by_one(factor, finish, x, kernel, last, *operands)
+
+
+def _shuffled_one_by_one(
+    factor: int,
+    finish: Finish,
+    x: jax.Array,
+    kernel: jax.Array,
+    last: jax.Array,
+    *operands: jax.Array,
+) -> jax.Array:
+    x = conv2d_finished(_around(kernel), finish, x, kernel, *operands)
+    return conv2d(_around(last), pixel_shuffle(x, factor), last)
+
+
+def _convolve_shuffled(
+    factor: int,
+    finish: Finish,
+    x: jax.Array,
+    kernel: jax.Array,
+    last: jax.Array,
+    *operands: jax.Array,
+) -> jax.Array:
+    # A pixel between the two has C channels. Of its terms in the result's rows there are few.
+    tall, wide, channels, features = last.shape
+    by_rows = last.transpose(1, 2, 0, 3).reshape(1, wide, channels, tall * features)
+
+    def terms(y: jax.Array, *operands: jax.Array) -> jax.Array:
+        y = pixel_shuffle(finish(y, *operands), factor)
+        return direct.convolve(y, by_rows, (0, wide // 2))
+
+    y = _convolve_in_blocks(_around(kernel), terms, x, kernel, *operands)
+    height = y.shape[1]
+    y = direct.pad(y, (tall // 2, 0)).reshape(len(y), -1, y.shape[2], tall, features)
+    return _total(y[:, i : i + height, :, i] for i in range(tall))
+
+
+def _around(kernel: jax.Array) -> Padding:
+    return kernel.shape[0] // 2, kernel.shape[1] // 2
+
+
+_shuffled_in_blocks = jax.custom_vjp(_convolve_shuffled, nondiff_argnums=(0, 1))
+
+
+def _shuffled_forward(factor: int, finish: Finish, *arrays: jax.Array) -> tuple[Any, Any]:
+    return jax.vjp(functools.partial(_shuffled_one_by_one, factor, finish), *arrays)
+
+
+def _shuffled_backward(factor: int, finish: Finish, pullback: Any, cotangent: jax.Array) -> Any:
+    return pullback(cotangent)
+
+
+_shuffled_in_blocks.defvjp(_shuffled_forward, _shuffled_backward)
 
 
 def _halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
