@@ -36,18 +36,28 @@ def _taps_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.
     2 to 5 times faster on CPU.
     """
     kh, kw, channels, features = kernel.shape
-    height, width = result_size(x, kernel, padding)
     if features > 1:
-        rows = kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
-        terms = direct.convolve(direct.pad(x, padding), rows)
-        terms = terms.reshape(*terms.shape[:3], kh, features)
-        return _total(terms[:, i : i + height, :, i] for i in range(kh))
+        return _sum_rows(direct.convolve(direct.pad(x, padding), _rows_as_channels(kernel)), kh)
+    height, width = result_size(x, kernel, padding)
     if kh * kw > channels:
         x, padding = direct.pad(x, padding), (0, 0)
     terms = jnp.einsum("nhwc,ijc->nhwij", x, kernel[..., 0])
     terms = jnp.pad(terms, ((0, 0), *((each, each) for each in padding), (0, 0), (0, 0)))
     shifts = ((i, j) for i in range(kh) for j in range(kw))
     return _total(terms[:, i : i + height, j : j + width, i, j, None] for i, j in shifts)
+
+
+def _rows_as_channels(kernel: jax.Array) -> jax.Array:
+    """(kh, kw, C, D) -> (1, kw, C, kh * D)."""
+    kh, kw, channels, features = kernel.shape
+    return kernel.transpose(1, 2, 0, 3).reshape(1, kw, channels, kh * features)
+
+
+def _sum_rows(terms: jax.Array, kh: int) -> jax.Array:
+    """(N, H + kh - 1, W, kh * D), the terms of a kernel's rows, -> (N, H, W, D)."""
+    terms = terms.reshape(*terms.shape[:3], kh, -1)
+    height = terms.shape[1] - kh + 1
+    return _total(terms[:, i : i + height, :, i] for i in range(kh))
 
 
 def _shifts_as_channels(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -152,9 +162,7 @@ def _in_blocks_forward(padding: Padding, finish: Finish, *arrays: jax.Array) -> 
     return jax.vjp(functools.partial(_one_by_one, padding, finish), *arrays)
 
 
-def _in_blocks_backward(
-    padding: Padding, finish: Finish, pullback: Any, cotangent: jax.Array
-) -> Any:
+def _in_blocks_backward(_: Any, finish: Finish, pullback: Any, cotangent: jax.Array) -> Any:
     return pullback(cotangent)
 
 
@@ -197,18 +205,15 @@ def _convolve_shuffled(
     last: jax.Array,
     *operands: jax.Array,
 ) -> jax.Array:
-    # A pixel between the two has C channels. Of its terms in the result's rows there are few.
-    tall, wide, channels, features = last.shape
-    by_rows = last.transpose(1, 2, 0, 3).reshape(1, wide, channels, tall * features)
+    # A pixel between the two has C channels. Its terms in the result's rows are few.
+    above, beside = _around(last)
 
     def terms(y: jax.Array, *operands: jax.Array) -> jax.Array:
         y = pixel_shuffle(finish(y, *operands), factor)
-        return direct.convolve(y, by_rows, (0, wide // 2))
+        return direct.convolve(y, _rows_as_channels(last), (0, beside))
 
     y = _convolve_in_blocks(_around(kernel), terms, x, kernel, *operands)
-    height = y.shape[1]
-    y = direct.pad(y, (tall // 2, 0)).reshape(len(y), -1, y.shape[2], tall, features)
-    return _total(y[:, i : i + height, :, i] for i in range(tall))
+    return _sum_rows(direct.pad(y, (above, 0)), last.shape[0])
 
 
 def _around(kernel: jax.Array) -> Padding:
@@ -222,11 +227,7 @@ def _shuffled_forward(factor: int, finish: Finish, *arrays: jax.Array) -> tuple[
     return jax.vjp(functools.partial(_shuffled_one_by_one, factor, finish), *arrays)
 
 
-def _shuffled_backward(factor: int, finish: Finish, pullback: Any, cotangent: jax.Array) -> Any:
-    return pullback(cotangent)
-
-
-_shuffled_in_blocks.defvjp(_shuffled_forward, _shuffled_backward)
+_shuffled_in_blocks.defvjp(_shuffled_forward, _in_blocks_backward)
 
 
 def _halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
