@@ -13,7 +13,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,9 +210,16 @@ def reason(error: Exception, *, outside: bool) -> str:
     if re.search("OutOfMemory|RESOURCE_EXHAUSTED|t allocate memory|MemoryError|bfc_arena", text):
         return "out of memory"
     if outside:  # PyTorch's compiler fails in many ways, and tells of them in pages
-        late = re.search(pytorch.TOO_LONG.format(r"\d+"), text)
+        late = re.search(pytorch.TOO_LONG.format(r"\d+"), " ".join(map(str, _causes(error))))
         return f"not available: {late[0] if late else text[:200]}"
     raise error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised for."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class Sides(NamedTuple):

@@ -88,6 +88,9 @@ def test_a_column_that_fails_says_why_and_an_unequal_one_stops_the_row(
 
     late = RuntimeError("BackendCompilerFailed: compiling takes more than 12 s While executing")
     assert row.reason(late, outside=True) == "not available: compiling takes more than 12 s"
+    waited = RuntimeError("a future did not complete")
+    waited.__context__ = TimeoutError("compiling takes more than 12 s")
+    assert row.reason(waited, outside=True) == "not available: compiling takes more than 12 s"
 
     with pytest.raises(ValueError, match=r"pytorch.eager computes something else"):
         row.compare(names[:2], lambda name, _: contender(float(name == "ours")), 1e-4, 0)
