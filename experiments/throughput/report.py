@@ -1,6 +1,5 @@
 """Tables and plots from a file of results: python -m experiments.throughput.report FILE.json"""
 
-import json
 import statistics
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.harness import MEGABYTE, table
 from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS, REDUCED
+from experiments.throughput.results import read
 
 TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
 TIMES += [
@@ -32,7 +32,7 @@ RESOURCES += ["cores, ns", "compiling, s", "PyTorch's", "peak memory, MB", "PyTo
 
 def write(path: Path) -> list[Path]:
     """Writes <name>.md, <name>-ratio.png and <name>-memory.png beside a file of results."""
-    results = json.loads(path.read_text())
+    results = read(path)
     rows = in_order(results["rows"])
     written = [path.with_suffix(".md")]
     written[0].write_text(markdown(results["conditions"], rows))

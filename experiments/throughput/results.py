@@ -9,6 +9,8 @@ from experiments.harness import one_a_line
 from experiments.throughput.networks import Cell, columns
 from sr_jax.storage import write_bytes
 
+KEY = ("model", "task", "size", "batch", "dtype")  # what a row is known by
+
 
 def arrange(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Columns in their places in the row, and the ratios between them.
@@ -66,6 +68,25 @@ def without_figures(cell: Cell, status: str) -> dict[str, Any]:
     return cell.key() | arrange({name: {"status": status} for name in columns(cell)})
 
 
+def read(path: Path) -> dict[str, Any]:
+    """`conditions` and `rows` of a file.
+
+    Raises:
+        ValueError: it is no file of ours.
+        OSError: it cannot be read.
+    """
+    try:
+        results = json.loads(path.read_text())
+        whole = isinstance(results["conditions"], dict) and all(
+            {*KEY, "ratio", "ours"} <= row.keys() for row in results["rows"]
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is no file of throughput results")
+    return results  # type: ignore[no-any-return]
+
+
 def start(path: Path, conditions: dict[str, Any], fresh: Collection[str]) -> dict[str, Any]:
     """Results to go on with: those of the file if there is one, else none.
 
@@ -86,14 +107,14 @@ def start(path: Path, conditions: dict[str, Any], fresh: Collection[str]) -> dic
     if not path.exists():
         return empty
     try:
-        results = json.loads(path.read_text())
-        before = results["conditions"]
-        results["rows"] = [row for row in results["rows"] if row["model"] not in fresh]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path} is no file of throughput results: give another --output, or --fresh to "
-            "replace it"
-        ) from error
+        results = read(path)
+    except ValueError as error:
+        if fresh:
+            return empty
+        message = f"{error}: give another --output, or --fresh to replace it"
+        raise ValueError(message) from error
+    before = results["conditions"]
+    results["rows"] = [row for row in results["rows"] if row["model"] not in fresh]
     differing = [
         f"{name} {before.get(name)} (now {conditions.get(name)})"
         for name in sorted(before.keys() | conditions.keys())

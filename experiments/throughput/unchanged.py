@@ -16,11 +16,9 @@ import typer
 
 from experiments import harness
 from experiments.harness import REPOSITORY
-from experiments.throughput import traced
+from experiments.throughput import results, traced
 from experiments.throughput.compare import unpack
 from sr_jax.commands import console
-
-KEY = ("model", "task", "size", "batch", "dtype")
 
 
 def main(
@@ -28,16 +26,21 @@ def main(
     later: Annotated[str, typer.Argument(help="A commit; this code if none is given.")] = "",
 ) -> None:
     """Says of every row with figures whether the later code traces the program that was timed."""
-    rows = [row for row in json.loads(file.read_text())["rows"] if row["ratio"] is not None]
+    rows = [row for row in results.read(file)["rows"] if row["ratio"] is not None]
     before: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         now = digests(unpack(later, Path(folder)) if later else REPOSITORY, rows)
         for commit in sorted({row["commit"] for row in rows}):
             of_commit = [row for row in rows if row["commit"] == commit]
-            before |= digests(unpack(commit, Path(folder)), of_commit)
+            try:
+                root = unpack(commit, Path(folder))
+            except ValueError:  # such as one with changes that were not committed
+                continue
+            before |= digests(root, of_commit)
     lines = []
     for row, key in zip(rows, map(key_of, rows), strict=True):
-        told = "the same" if now[key] == before[key] else "another"
+        told = "the same" if now[key] == before.get(key) else "another"
+        told = told if key in before else "of no commit here"
         size = "x".join(map(str, (row["batch"], *row["size"])))
         lines.append((row["model"], row["task"], size, row["commit"], told))
     print(*harness.table(("network", "task", "batch x size", "commit", "program"), lines), sep="\n")
@@ -70,7 +73,7 @@ def digests(root: Path, rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def key_of(row: dict[str, Any]) -> str:
     """What a row is known by."""
-    return json.dumps({field: row[field] for field in KEY})
+    return json.dumps({field: row[field] for field in results.KEY})
 
 
 if __name__ == "__main__":

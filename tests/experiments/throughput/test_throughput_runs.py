@@ -91,6 +91,8 @@ def test_other_conditions_are_refused(
     output.write_text("[1, 2]")
     with pytest.raises(ValueError, match="no file of throughput results"):
         program.main(output, quick=True, only=["vdsr"])
+    program.main(output, quick=True, only=["vdsr"], fresh=True)
+    assert len(json.loads(output.read_text())["rows"]) == 2
     with pytest.raises(ValueError, match=r"unknown network esrgan; known are srcnn"):
         program.main(output, only=["esrgan"])
 

@@ -66,20 +66,29 @@ def test_rows_are_told_apart(
     code = changed.read_text()
     assert "_ROWS = 32 " in code
     changed.write_text(code.replace("_ROWS = 32 ", "_ROWS = 8 "))
-    monkeypatch.setattr(unchanged, "unpack", lambda commit, folder: earlier)
 
+    def unpack(commit: str, folder: Path) -> Path:
+        if commit.endswith("+"):
+            raise ValueError("git has no such commit")
+        return earlier
+
+    monkeypatch.setattr(unchanged, "unpack", unpack)
     row = {"model": "vdsr", "task": "inference", "batch": 1, "dtype": "float32", "ratio": 1.5}
-    sizes = [[48, 48], [480, 640]]
-    rows = [row | {"size": size, "commit": "abc1234"} for size in sizes]
-    rows.append(rows[0] | {"ratio": None, "model": "csnln"})  # was not run
+    row |= {"size": [48, 48], "commit": "abc1234", "ours": {}}
+    rows = [row, row | {"size": [480, 640]}, row | {"task": "train", "commit": "abc1234+"}]
+    rows.append(row | {"ratio": None, "model": "csnln"})  # was not run
     file = tmp_path / "rows.json"
     file.write_text(json.dumps({"conditions": {}, "rows": rows}))
     unchanged.main(file)
     printed = capsys.readouterr().out
     assert "| vdsr | inference | 1x48x48 | abc1234 | the same |" in printed
     assert "| vdsr | inference | 1x480x640 | abc1234 | another |" in printed
-    assert "1 of 2 programs are those of this code." in printed
+    assert "| vdsr | train | 1x48x48 | abc1234+ | of no commit here |" in printed
+    assert "1 of 3 programs are those of this code." in printed
 
     changed.write_text("raise ValueError('no such layer')\n")
     with pytest.raises(ValueError, match=r"earlier does not trace all rows: .*no such layer"):
+        unchanged.main(file)
+    file.write_text("[1, 2]")
+    with pytest.raises(ValueError, match="no file of throughput results"):
         unchanged.main(file)
