@@ -22,6 +22,10 @@ def main(
     quick: Annotated[
         bool, typer.Option(help="The nine at one small size, a few seconds each.")
     ] = False,
+    short: Annotated[
+        bool,
+        typer.Option(help="The nine in training and on images up to 256x256, without memory."),
+    ] = False,
     only: Annotated[list[str] | None, typer.Option(help="A network; may be repeated.")] = None,
     fresh: Annotated[
         bool, typer.Option(help="Measure the rows again that the file holds.")
@@ -38,17 +42,21 @@ def main(
     unknown = sorted(set(only or ()) - NETWORKS.keys())
     if unknown:
         raise ValueError(f"unknown network {', '.join(unknown)}; known are {', '.join(NETWORKS)}")
-    models = only or list(NINE if quick else NETWORKS)
+    if quick and short:
+        raise ValueError("--quick and --short exclude each other")
+    models = only or list(NINE if quick or short else NETWORKS)
     environment = ask({"ask": "environment"})
     accelerator = environment["backend"] != "cpu"
     limits = {"budget": 3.0 if quick else budget, "compile": 20.0 if quick else compile_limit}
     if not accelerator:
         limits |= {"seconds": 60.0, "bytes": 18e9}
     conditions = environment | {"limits": limits, "quick": quick}
+    if short:
+        conditions["short"] = True
     found = results.start(output, conditions, fresh=models if fresh else ())
-    for cell in cells(models, quick=quick, accelerator=accelerator):
+    for cell in cells(models, quick=quick, short=short, accelerator=accelerator):
         if results.find(found, cell) is None and not superfluous(found, cell):
-            row = measure(cell, limits, quick=quick) | {"commit": commit()}
+            row = measure(cell, limits, quick=quick, short=short) | {"commit": commit()}
             results.store(output, found, cell, row)
             print(report.line(row), flush=True)
     for path in report.write(output):
@@ -64,22 +72,27 @@ def superfluous(found: dict[str, Any], cell: Cell) -> bool:
     return bool(preferred) and preferred["ratio"] is not None
 
 
-def measure(cell: Cell, limits: dict[str, float], *, quick: bool = False) -> dict[str, Any]:
+def measure(
+    cell: Cell, limits: dict[str, float], *, quick: bool = False, short: bool = False
+) -> dict[str, Any]:
     """Times a row in a process of its own, and each column's memory in another.
 
     Args:
         cell: what to measure.
         limits: see `row.Limits`.
-        quick: without memory and the columns that take longest.
+        quick, short: without memory and the columns that take longest.
     """
     # Compiled programs are kept from the first process for those that follow, and no longer.
     with tempfile.TemporaryDirectory() as cache:
         request: dict[str, Any] = {"cell": cell.key(), "limits": limits}
-        without = [name for name in columns(cell) if quick and takes_long(cell, name)]
+        brief = quick or short
+        without = [name for name in columns(cell) if brief and takes_long(cell, name)]
+        if short:
+            without += [name for name in columns(cell) if name.startswith("official.")]
         try:
             at_best = machine(cell.dtype) if quick else None
             row = ask(request | {"ask": "row", "without": without, "at_best": at_best}, cache)
-            for name in () if quick else columns(cell):
+            for name in () if brief else columns(cell):
                 entry = results.entry_of(row, name)
                 if entry["status"] == "measured":
                     column = {"column": name, "layout": entry["layout"]}
@@ -99,7 +112,7 @@ def machine(dtype: str) -> dict[str, Any]:
 
 
 def takes_long(cell: Cell, column: str) -> bool:
-    """Whether a column is none of a quick run's, as its engine or compiler takes too long."""
+    """Whether a shorter run leaves a column out, as its engine or compiler takes too long."""
     compiled = column.endswith(".compiled")
     return column.startswith("reduced.") or (cell.network.slow_to_compile and compiled)
 

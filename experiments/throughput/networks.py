@@ -120,12 +120,15 @@ SIZES = (((48, 48), 1), ((128, 128), 1), ((48, 48), 16), ((256, 256), 1), ((480,
 QUICK_SIDE = 24  # of the training step of a quick run
 
 
-def cells(models: Sequence[str], *, quick: bool, accelerator: bool) -> Iterator[Cell]:
+def cells(
+    models: Sequence[str], *, quick: bool, short: bool = False, accelerator: bool
+) -> Iterator[Cell]:
     """The rows of a run, in order: one size after the other, so that a short run has all networks.
 
     Args:
         models: names of `NETWORKS`.
         quick: one inference and one training step of each, both small.
+        short: single images of up to 256x256, and training.
         accelerator: whether bfloat16 is compared as well.
     """
     pairs = [
@@ -144,8 +147,9 @@ def cells(models: Sequence[str], *, quick: bool, accelerator: bool) -> Iterator[
             yield paper
             yield Cell(model, "train", (48, 48), 1, dtype, instead=paper)
     for size, batch in () if quick else SIZES[1:]:
-        for model, dtype in pairs:
-            yield Cell(model, "inference", size, batch, dtype)
+        if not short or (batch == 1 and max(size) <= 256):
+            for model, dtype in pairs:
+                yield Cell(model, "inference", size, batch, dtype)
 
 
 FORMATS = ("eager", "channels_last", "compiled")

@@ -34,6 +34,9 @@ def test_every_network_has_its_rows() -> None:
     steps = [(cell.size, cell.batch) for cell in rcan if cell.task == "train"]
     assert steps == [((48, 48), 16), ((48, 48), 1)]
     assert len(list(cells(list(NINE), quick=True, accelerator=True))) == 2 * 2 * 9
+    short = cells(["rcan"], quick=False, short=True, accelerator=False)
+    squares.remove(((48, 48), 16))
+    assert [(c.size, c.batch) for c in short if c.task == "inference"] == squares
 
 
 def test_interpolated_networks_take_the_output_grid() -> None:

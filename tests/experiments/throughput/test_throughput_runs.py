@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from rows import ENVIRONMENT, made_up, measured
 
 from experiments.throughput import report, results
-from experiments.throughput.networks import REDUCED, Cell, columns
+from experiments.throughput.networks import ENGINES, REDUCED, Cell, columns
 
 program = importlib.import_module("experiments.throughput.__main__")
 
@@ -108,6 +108,30 @@ def test_the_smaller_training_step_stands_in_for_one_that_was_not_run(
     cell = Cell("rcan", "train", (48, 48), 1, instead=Cell("rcan", "train", (48, 48), 16))
     large = results.without_figures(cell.instead, "not run: estimated 9 GFLOP and 99 GB")
     assert not program.superfluous({"rows": [large]}, cell)
+
+
+def test_a_short_run_asks_for_less(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No memory, no published formulation, nothing in less than float32; another file's rows."""
+    ask()
+    answer, requests = program.ask, []
+
+    def recorded(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
+        requests.append(request)
+        return answer(request, cache)
+
+    monkeypatch.setattr(program, "ask", recorded)
+    output = tmp_path / "rows.json"
+    program.main(output, short=True, only=["csnln"])
+    assert {request["ask"] for request in requests} == {"environment", "row"}
+    left = columns(Cell("csnln", "inference", (48, 48), 1)).keys() - set(requests[1]["without"])
+    engines = {f"engine.{name}" for name in ENGINES}
+    assert left == {"ours", "pytorch.eager", "pytorch.channels_last"} | engines
+    with pytest.raises(ValueError, match=r"measured with short True \(now None\)"):
+        program.main(output, budget=60.0, only=["csnln"])
+    with pytest.raises(ValueError, match="exclude each other"):
+        program.main(output, quick=True, short=True)
 
 
 def test_a_quick_run_leaves_out_what_takes_longest() -> None:
