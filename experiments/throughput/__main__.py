@@ -128,6 +128,8 @@ def ask(request: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
         "JAX_ENABLE_COMPILATION_CACHE": "0",  # compile times are of compiling
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # leaves memory to PyTorch
     }
+    if "cell" in request:
+        settings["JAX_NUM_CPU_DEVICES"] = str(len(os.sched_getaffinity(0)))  # for `per_core`
     if cache:
         settings["TORCHINDUCTOR_CACHE_DIR"] = cache
     command = [sys.executable, "-m", "experiments.throughput.row", json.dumps(request)]

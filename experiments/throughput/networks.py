@@ -163,9 +163,12 @@ def columns(cell: Cell) -> dict[str, str]:
 
     Names are 'ours' and '<side>.<format>', where the side is 'official' for the published
     formulation of CSNLN and SAN, else 'pytorch', or 'engine' and 'reduced': those run the export of
-    ours, one image at a time, in float32 and in less.
+    ours, one image at a time, in float32 and in less. 'per_core.ours' is the same update with a JAX
+    device for each core.
     """
     found = {"ours": "ours"}
+    if cell.task == "train" and cell.batch > 1 and cell.dtype == "float32":
+        found["per_core.ours"] = "ours"
     for algorithm in cell.network.algorithms:
         side = "official" if algorithm == "official" else "pytorch"
         found |= {f"{side}.{how}": algorithm for how in FORMATS}

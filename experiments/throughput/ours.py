@@ -13,6 +13,7 @@ from experiments.throughput.contenders import Contender
 from experiments.throughput.networks import Cell
 from sr_jax.configuration import get_defaults
 from sr_jax.inference.program import jitted
+from sr_jax.mesh import make_mesh, replicated, split_rows
 from sr_jax.models import Variables, create_model, example_images
 from sr_jax.models.network import Network
 from sr_jax.ops.target import compiler_options
@@ -20,7 +21,7 @@ from sr_jax.recipe import read_optimizer, read_schedule
 from sr_jax.training.adversarial import make_adversarial_step
 from sr_jax.training.losses import get_loss
 from sr_jax.training.state import AdversarialState, TrainState
-from sr_jax.training.steps import make_train_step
+from sr_jax.training.steps import compile_step, make_train_step
 
 ADVERSARIAL_WEIGHT = 1e-3
 
@@ -55,7 +56,13 @@ def inference(cell: Cell, side: Side, images: np.ndarray) -> Contender:
 
 
 def training(
-    cell: Cell, sides: tuple[Side, ...], images: np.ndarray, targets: np.ndarray, loss_scale: float
+    cell: Cell,
+    sides: tuple[Side, ...],
+    images: np.ndarray,
+    targets: np.ndarray,
+    loss_scale: float,
+    *,
+    shared: bool = False,
 ) -> Contender:
     """A training step on one batch, over and over: the update that `sr_jax.train` compiles.
 
@@ -64,18 +71,32 @@ def training(
         sides: the network, and the discriminator for an adversarial step.
         images, targets: (N, H, W, C) in [0, 1].
         loss_scale: see `sr_jax.training.losses.get_loss`.
+        shared: whether all devices share the batch; else the first one takes it.
+
+    Raises:
+        ValueError: the batch cannot be shared evenly.
     """
     config = get_defaults().optimizer
     optimizer = read_optimizer(config, sides[0].model)
     step, loss = _update(cell, tuple(side.model for side in sides), loss_scale)
     states = [_state(side.variables, optimizer) for side in sides]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
-    batch = jax.device_put({"lr": images, "hr": targets})
-    program, seconds = _compile(step, state, batch, loss)
+    batch = {"lr": images, "hr": targets}
+    arguments: tuple[Any, ...]
+    told: tuple[Any, ...] = ()
+    if shared:
+        mesh = make_mesh(len(images))
+        state, loss = jax.device_put((state, loss), replicated(mesh))
+        program = compile_step(step, mesh, loss)
+        arguments = (jax.device_put(batch, split_rows(mesh)),)
+    else:
+        arguments = (jax.device_put(batch), loss)
+        program, seconds = _compile(_jitted(step), state, *arguments)
+        told = (seconds, *_bytes(program))
 
     def run() -> Any:
         nonlocal state
-        state, metrics = program(state, batch, loss)
+        state, metrics = program(state, *arguments)
         return jax.block_until_ready((state, metrics))[1]
 
     def result() -> Mapping[str, np.ndarray]:
@@ -92,7 +113,7 @@ def training(
             found[f"gradient {index}"] = flat(moments) / (1 - config.b1)
         return found
 
-    return Contender(run, result, seconds, *_bytes(program))
+    return Contender(run, result, *told)
 
 
 def flat(params: Any) -> np.ndarray:
@@ -119,11 +140,12 @@ def temporary_bytes(cell: Cell) -> int:
     states = [jax.eval_shape(lambda v: _state(v, optimizer), variables) for variables in shapes]
     state = states[0] if len(states) == 1 else AdversarialState(*states)
     step, loss = _update(cell, tuple(models), 1.0)
-    return _bytes(_compile(step, state, {"lr": images, "hr": targets}, loss)[0])[0]
+    batch = {"lr": images, "hr": targets}
+    return _bytes(_compile(_jitted(step), state, batch, loss)[0])[0]
 
 
 def _update(cell: Cell, models: tuple[Network, ...], loss_scale: float) -> tuple[Any, Any]:
-    """The jitted update, with the options of `sr_jax.training.steps.compile_step`, and its loss."""
+    """The update, and its loss."""
     config = get_defaults().optimizer
     optimizer = read_optimizer(config, models[0])
     schedule, dtype = read_schedule(config), jnp.dtype(cell.dtype)
@@ -136,7 +158,12 @@ def _update(cell: Cell, models: tuple[Network, ...], loss_scale: float) -> tuple
         scale = cell.network.scale
         step = make_train_step(models[0], optimizer, schedule, scale=scale, dtype=dtype)
         loss = get_loss("l1", loss_scale)
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options()), loss
+    return step, loss
+
+
+def _jitted(step: Any) -> Any:
+    """With the options of `sr_jax.training.steps.compile_step`."""
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
 
 
 def _state(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:

@@ -12,9 +12,10 @@ from experiments.harness import MEGABYTE, table
 from experiments.throughput.networks import ENGINES, FORMATS, NETWORKS, REDUCED
 from experiments.throughput.results import read
 
-TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", *FORMATS]
+TIMES = ["network", "task", "LR size", "batch", "dtype", "ours", "device per core", *FORMATS]
 TIMES += [
     "ratio",
+    "ratio, device per core",
     "ratio, far cores",
     "official, best",
     "ratio to official",
@@ -37,10 +38,12 @@ def write(path: Path) -> list[Path]:
     written = [path.with_suffix(".md")]
     written[0].write_text(markdown(results["conditions"], rows))
     measured = [row for row in rows if row["ratio"] is not None]
-    for name, draw in (("ratio", draw_ratios), ("memory", draw_memory)):
-        if measured:
-            figure = Figure(figsize=(8, 1.5 + 0.3 * len(measured)), layout="constrained")
-            draw(figure.subplots(), measured)
+    known = [r for r in measured if "peak_bytes" in r["ours"] and "peak_bytes" in fastest_of(r)]
+    plots = (("ratio", draw_ratios, measured), ("memory", draw_memory, known))
+    for name, draw, drawn in plots:
+        if drawn:
+            figure = Figure(figsize=(8, 1.5 + 0.3 * len(drawn)), layout="constrained")
+            draw(figure.subplots(), drawn)
             written.append(path.with_name(f"{path.stem}-{name}.png"))
             figure.savefig(written[-1], dpi=120)
     return written
@@ -73,9 +76,11 @@ def markdown(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     told += [f"commit {commit} ({', '.join(names)})" for commit, names in commits.items()]
     paragraphs = [
         "Seconds, median (min to max) of interleaved runs; ratio: the best of all PyTorch's "
-        "columns over ours, above 1 we are faster. Rows with figures under `cores, ns` tell near "
-        "rounds from far ones, in which a byte took long from core to core (rounds.py). Their "
-        "medians are of near rounds, if there were three; `ratio, far cores` is of the others.",
+        "columns over ours, above 1 we are faster. Device per core: the same training step, its "
+        "batch shared by a JAX device for each core (docs/training.md). Rows with figures under "
+        "`cores, ns` tell near rounds from far ones, in which a byte took long from core to core "
+        "(rounds.py). Their medians are of near rounds, if there were three; `ratio, far cores` is "
+        "of the others.",
         "\n".join(table(TIMES, map(times, rows))),
         *engines(rows),
         *coarser(rows),
@@ -106,8 +111,10 @@ def times(row: dict[str, Any]) -> list[str]:
     return [
         *_name(row),
         seconds(row["ours"]),
+        seconds(row["per_core"]["ours"]) if "per_core" in row else "",
         *(seconds(row["pytorch"].get(name, LEFT_OUT)) for name in FORMATS),
         _factor(row["ratio"]),
+        _factor(row.get("ratio_per_core")),
         _factor(row.get("ratio_far")),
         "; ".join(told),
         _factor(row.get("ratio_official")),
@@ -224,7 +231,6 @@ def draw_ratios(axes: Axes, rows: list[dict[str, Any]]) -> None:
 
 def draw_memory(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Bars of the peak memory of ours and of PyTorch's fastest column."""
-    rows = [r for r in rows if "peak_bytes" in r["ours"] and "peak_bytes" in fastest_of(r)]
     places = range(len(rows))
     sides = {
         "ours": [_peak(row["ours"]) for row in rows],

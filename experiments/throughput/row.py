@@ -174,7 +174,7 @@ def compare(
                 contender.run()
                 warm[name] = time.perf_counter() - start
         except Exception as error:
-            outside = how == "compiled" or side in ("engine", "reduced")
+            outside = how == "compiled" or side in ("engine", "reduced", "per_core")
             entries[name] = {"status": reason(error, outside=outside)}
             gc.collect()
             continue
@@ -254,11 +254,14 @@ def prepare_sides(cell: Cell) -> Sides:
 def build(cell: Cell, name: str, sides: Sides, layout: str, compile_limit: float) -> Contender:
     """A contender by the name of its column."""
     training = cell.task == "train"
-    if name == "ours":
+    if name in ("ours", "per_core.ours"):
         if not training:
             return ours.inference(cell, sides.ours[0], sides.images)
         white = next(iter(sides.twins.values()))[0].rgb_range
-        return ours.training(cell, sides.ours, sides.images, sides.targets, white)
+        shared = name != "ours"
+        if shared and on_accelerator():
+            raise ValueError("cores are a CPU's")
+        return ours.training(cell, sides.ours, sides.images, sides.targets, white, shared=shared)
     if name.startswith(("engine.", "reduced.")):
         return engines.inference(cell, sides.ours[0], sides.images, layout)
     twins = sides.twins[columns(cell)[name]]

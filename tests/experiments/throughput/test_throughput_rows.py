@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -126,6 +127,19 @@ def test_engines_have_a_ratio_of_their_own() -> None:
     assert "engine" in found
     for other in (Cell("edsr", "train", (48, 48), 1), Cell("edsr", "inference", (48, 48), 16)):
         assert "engine" not in made_up(other, ours=2.0)
+
+
+def test_a_device_for_each_core_takes_the_same_step() -> None:
+    """Its ratio stands beside that of one device, and does not become it."""
+    cell = Cell("srcnn", "train", (33, 33), 2 * jax.device_count())
+    assert list(columns(cell))[:2] == ["ours", "per_core.ours"]
+    assert "per_core.ours" not in columns(Cell("srcnn", "train", (33, 33), 1))
+    sides = row.prepare_sides(cell)
+    one, each = (row.build(cell, name, sides, "", 1) for name in ("ours", "per_core.ours"))
+    check_equal("per_core.ours", each.result(), one.result(), row.TOLERANCES["float32"])
+    each.run()
+    found = made_up(cell, ours=3.0, per_core_ours=2.0, pytorch_eager=6.0)
+    assert (found["ratio"], found["ratio_per_core"]) == (2.0, 3.0)
 
 
 @pytest.mark.filterwarnings("ignore:os.fork")  # by OpenVINO, of which JAX warns

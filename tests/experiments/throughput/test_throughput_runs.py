@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -191,11 +192,11 @@ def test_report_of_a_made_up_file(tmp_path: Path) -> None:
     assert [p.name for p in written] == ["rows.md", "rows-ratio.png", "rows-memory.png"]
     lines = written[0].read_text().splitlines()
     assert (
-        "| edsr | inference | 48x48 | 1 | float32 | 2 (1.8 to 2.2) | 1 (0.9 to 1.1) | "
-        "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |  |"
+        "| edsr | inference | 48x48 | 1 | float32 | 2 (1.8 to 2.2) |  | 1 (0.9 to 1.1) | "
+        "not available: no C++ compiler | not available: no C++ compiler | 0.50 |  |  |  |  |  |"
     ) in lines
     (line,) = (line for line in lines if line.startswith("| csnln") and "1.50" in line)
-    assert "| 1.50 |  | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
+    assert "| 1.50 |  |  | eager 8 (7.2 to 8.8); channels_last not available: no C++" in line
     assert line.endswith("| 4.00 | 1.50 |")
     (line,) = (line for line in lines if line.startswith("| csnln") and "2.50" in line)
     assert line.endswith(
@@ -235,3 +236,14 @@ def test_the_command_from_end_to_end(tmp_path: Path) -> None:
     request |= {"limits": {"budget": 1, "compile": 1}, "column": "ours", "layout": ""}
     found = program.ask(request)
     assert found["peak_bytes"] > found["before_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_row_of_training_with_a_device_for_each_core() -> None:
+    """The columns are refused if they compute different things."""
+    cell = Cell("srresnet", "train", (24, 24), 2 * len(os.sched_getaffinity(0)))
+    request = {"ask": "row", "cell": cell.key(), "limits": {"budget": 1, "compile": 1}}
+    request |= {"without": ["pytorch.channels_last", "pytorch.compiled"], "at_best": None}
+    found = program.ask(request)
+    assert found["per_core"]["ours"]["relative_error"]["gradient 0"] > 0  # other sums
+    assert found["ratio_per_core"] > 0
