@@ -57,6 +57,7 @@ def main(
     programs = itertools.product(
         form or FORMS, chips or [1], dtype or ["float32", "bfloat16"], task or TASKS
     )
+    missing = 0
     for (how, count, kind, what), name in itertools.product(list(programs), only or RECIPES):
         row = folder / f"{name}-{what}-{kind}-{how}-{count}.json"
         if row.exists() and not fresh:
@@ -65,8 +66,11 @@ def main(
         start = time.perf_counter()
         outcome = compile_row(python, platform, [name, what, kind, how, str(count)], row, limit)
         print(outcome or f"{time.perf_counter() - start:.0f} s", flush=True)
+        missing += bool(outcome)
     rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     write_report(rows, platform, results / f"{platform}.md")
+    if missing:
+        raise SystemExit(f"{missing} of the programs were not compiled: see beside their names")
 
 
 def compile_row(python: Path, platform: str, which: list[str], row: Path, limit: float) -> str:

@@ -1,12 +1,23 @@
 """What is read off XLA's programs, held against small ones whose contents are known."""
 
+import ast
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from experiments.programs.__main__ import REPOSITORY, RESULTS, main
 from experiments.programs.compile import RECIPES
 from experiments.programs.hlo import ACTIVATION, count, parse, size_in_bytes
+
+OURS = {"sr_jax", "configs", "experiments"}
 
 # As XLA writes it for a GPU: a loop of five rounds, in which a convolution with ReLU and a copy.
 GPU = """HloModule jit_step, is_scheduled=true
@@ -94,3 +105,36 @@ def test_what_is_no_program_is_refused():
 def test_the_nine_are_compiled():
     nine = {"srcnn", "vdsr", "srresnet", "srgan", "edsr", "mdsr", "rcan", "san", "csnln"}
     assert nine < set(RECIPES)
+
+
+def test_a_program_that_does_not_compile_is_told_by_name_and_exit_code(tmp_path, capsys):
+    """An environment without XLA's compiler for the platform."""
+    without = Path(shutil.which("false"))
+    with pytest.raises(SystemExit, match="2 of the programs"):
+        main(without, only=["srcnn"], task=["train"], dtype=["float32"], results=tmp_path)
+    assert "srcnn-train-float32-ours-1 ... failed" in capsys.readouterr().out
+    assert not list((tmp_path / "gpu").glob("*.json"))
+
+
+def test_the_page_installs_all_that_compiling_imports():
+    """The environments of README.md hold what they are told to install and what that needs."""
+    code = "import experiments.programs.compile, sys; print(*(getattr(m, '__file__', None) or ''"
+    code += " for m in list(sys.modules.values())), sep='\\n')"
+    command = [sys.executable, "-c", code]
+    files = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    ours = [file for file in files.stdout.split() if Path(file).is_relative_to(REPOSITORY)]
+    ours = [file for file in ours if ".venv" not in file]
+    assert ours
+    modules = {
+        (node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name)
+        for file in ours
+        for node in ast.parse(Path(file).read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names
+    of = importlib.metadata.packages_distributions()
+    imported = {of[top][0].lower().replace("_", "-") for top in tops - OURS}
+    page = (RESULTS.parent / "README.md").read_text()
+    (told,) = set(re.findall(r'pip install "jax\[\w+\]==\S+" (.*)', page))
+    told = {word.split("==")[0] for word in told.split()}
+    assert imported <= told | {"jax", "numpy", "absl-py", "psutil"}  # these come with the others
