@@ -55,7 +55,7 @@ def score_vdsr(scratch: Path, output: Path, data: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "sr_jax", "evaluate", "--round-luma"]
     command += ["--model", str(output / "vdsr.safetensors"), "--output", str(scores)]
     command += [word for scale in PUBLISHED for word in ("--scale", scale)]
-    run([*command, str(data / "Set5")])
+    run([*command, str(data / "291/validation/Set5")])
     return {"published": PUBLISHED, "rows": json.loads(scores.read_text())}
 
 
@@ -63,14 +63,13 @@ def train_edsr(scratch: Path, output: Path, data: Path, small: bool) -> dict[str
     """EDSR-baseline x2 until the time is over; goes on from what an earlier run brought home."""
     workdir = scratch / "edsr_baseline"
     unpack(sorted(data.glob("edsr_baseline.tar.*")), workdir)
-    folder = data / "photos" if (data / "photos").is_dir() else data / "291"
     settings = ["--config.train.log_every=100", "--config.train.eval_every=5000"]
     settings += ["--config.train.checkpoint_every=2000", "--config.train.keep_checkpoints=1"]
     if small:
         settings = ["--config.train.steps=2", "--config.data.batch_size=2"]
         settings += ["--config.model.n_resblocks=1", "--config.model.n_feats=4"]
         settings += ["--config.train.eval_images=1"]
-    recipe = f"--config=configs/edsr.py:x2,baseline,folder={folder}"
+    recipe = f"--config=configs/edsr.py:x2,baseline,folder={data / '291'}"
     found = train(workdir, recipe, *settings)
     pack(workdir, output / "edsr_baseline.tar")
     return found

@@ -3,9 +3,12 @@
 import json
 import textwrap
 
+import numpy as np
 import pytest
+import typer
+from PIL import Image
 
-from experiments.gpu import correctness, speed, stages
+from experiments.gpu import correctness, prepare, speed, stages
 from experiments.gpu.report import write_report
 from experiments.gpu.stages import Results, Runner, Stage
 
@@ -107,3 +110,20 @@ def test_the_report_tells_of_failures_too(tmp_path):
     page = (tmp_path / "report.md").read_text()
     assert "| srcnn_915_y float32 | 1.0e-07 | 2.0e-05 | 1.0e-06 | 1.0e-02 | True |" in page
     assert "| resume |  |  |  |  | stopped: over its limit of 90 s |" in page
+
+
+def test_what_is_sent_counts_the_repository_and_is_refused_when_it_is_too_large(tmp_path, capsys):
+    folders = [tmp_path / name for name in ("T91", "BSDS200", "Set5")]
+    for folder in folders:
+        folder.mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "a.png")
+    output = tmp_path / "data"
+    prepare.main(*folders, output=output, most=1e3)
+    where = ("291/train/T91", "291/train/BSDS200", "291/validation/Set5")
+    for name in where:
+        with Image.open(output / name / "a.webp") as image:
+            np.testing.assert_array_equal(np.asarray(image), pixels)
+    assert f"{prepare.tree_bytes() / 2**20:.1f} MiB of the repository" in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter, match="MiB over --most"):
+        prepare.main(*folders, output=output, most=prepare.tree_bytes() / 2**20)
