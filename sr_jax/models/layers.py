@@ -302,7 +302,9 @@ class ResidualBlock(nn.Module):
         return conv(residual_scale=self.res_scale, name="conv_1")(y, x)
 
 
-def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callable:
+def repeat(
+    module: nn.Module, length: int, *, unroll_up_to: int = 20, again: bool = False
+) -> Callable:
     """Applies `length` copies of a module in a row, their variables stacked on a leading axis.
 
     `lax.scan` keeps the compile time independent of the depth. Up to `unroll_up_to` copies, and
@@ -314,6 +316,8 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
             It may itself repeat another: then the variables have two leading axes.
         length: number of copies, each with variables of its own.
         unroll_up_to: the longest stack that is unrolled.
+        again: whether the backward pass computes each copy again, in place of keeping what it
+            needs; a stack that is unrolled must not ask for it.
 
     Returns:
         A function of the array; keyword arguments (`train`) go to every copy.
@@ -323,7 +327,7 @@ def repeat(module: nn.Module, length: int, *, unroll_up_to: int = 20) -> Callabl
         # Random draws compile slowly, so that initialisation is always a loop.
         unroll = unrolls(length, unroll_up_to) and not module.is_initializing()
         stacked = nn.scan(
-            loop_body(lambda copy, x, _: (copy(x, **options), None)),
+            loop_body(lambda copy, x, _: (copy(x, **options), None), again=again),
             variable_axes={"params": 0, "batch_stats": 0, "constants": 0},
             split_rngs={"params": True},
             length=length,

@@ -8,6 +8,7 @@ from sr_jax.models.layers import Conv, MeanShift, Upsampler, repeat, shuffle_fac
 from sr_jax.models.network import Network
 from sr_jax.ops.activations import relu
 from sr_jax.ops.channels import global_average_pool, scale_channels
+from sr_jax.ops.loops import computes_groups_again
 
 
 class ChannelAttention(nn.Module):
@@ -89,15 +90,16 @@ class RCAN(Network):
         self, images: jax.Array, *, scale: int | None = None, train: bool = False
     ) -> jax.Array:
         # Groups times blocks would be written out: what counts is their product.
-        unroll_up_to = 20 if self.n_resgroups * self.n_resblocks <= 20 else 0
+        few = self.n_resgroups * self.n_resblocks <= 20
+        again = train and not few and computes_groups_again()
         x = images * self.rgb_range
         if self.n_colors == 3:
             x = MeanShift(-1, self.rgb_range, name="sub_mean")(x)
         x = Conv(self.n_feats, name="head")(x)
         group = ResidualGroup(
-            self.n_resblocks, self.n_feats, self.reduction, unroll_up_to, name="body"
+            self.n_resblocks, self.n_feats, self.reduction, 20 if few or again else 0, name="body"
         )
-        y = repeat(group, self.n_resgroups, unroll_up_to=unroll_up_to)(x)
+        y = repeat(group, self.n_resgroups, unroll_up_to=20 if few else 0, again=again)(x)
         x = Conv(self.n_feats, name="body_conv")(y, x)
         tail = Conv(self.n_colors, name="tail")
         x = Upsampler(self.scale, self.n_feats, name="upsampler")(x, tail)

@@ -19,6 +19,7 @@ from sr_jax.models.layers import (
 from sr_jax.models.network import Network
 from sr_jax.ops.attention import attend_maps
 from sr_jax.ops.channels import covariance, scale_channels
+from sr_jax.ops.loops import computes_groups_again
 from sr_jax.ops.rows import by_quadrants
 
 
@@ -85,16 +86,15 @@ class ResidualAttentionGroup(nn.Module):
     n_resblocks: int
     n_feats: int
     reduction: int
+    unroll_up_to: int
 
     @nn.compact
     def __call__(self, x: jax.Array, *, source: jax.Array) -> jax.Array:
         # The paper's factor on the local source. The official code never uses it; checkpoints
         # hold it.
         self.param("gamma", nn.initializers.zeros, (1,))
-        # Not unrolled: ten blocks in the body of the scan over groups double the compile time and
-        # save nothing.
-        blocks = repeat(ResidualBlock(self.n_feats, name="rcab"), self.n_resblocks, unroll_up_to=0)
-        y = blocks(x)
+        block = ResidualBlock(self.n_feats, name="rcab")
+        y = repeat(block, self.n_resblocks, unroll_up_to=self.unroll_up_to)(x)
         y = SecondOrderChannelAttention(self.reduction, name="soca")(y)
         return Conv(self.n_feats, name="conv_last")(y, x) + source
 
@@ -187,8 +187,12 @@ class SAN(Network):
         non_local = RegionNonLocal(self.max_scores, name="non_local")
         x = non_local(head)
         gamma = self.param("gamma", nn.initializers.zeros, (1,)).astype(x.dtype)
-        group = ResidualAttentionGroup(self.n_resblocks, self.n_feats, self.reduction, name="RG")
-        x = repeat(group, self.n_resgroups, unroll_up_to=0)(x, source=gamma * x)
+        # Elsewhere ten blocks in the body of a loop double the compile time and save nothing.
+        again = train and computes_groups_again()
+        group = ResidualAttentionGroup(
+            self.n_resblocks, self.n_feats, self.reduction, 20 if again else 0, name="RG"
+        )
+        x = repeat(group, self.n_resgroups, unroll_up_to=0, again=again)(x, source=gamma * x)
         x = non_local(x) + head
         Conv(self.n_feats, name="conv_last")(x[:, :1, :1])  # in checkpoints, but unused
         tail = Conv(self.n_colors, name="tail")

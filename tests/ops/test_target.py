@@ -24,6 +24,7 @@ from sr_jax.ops.target import (
 )
 
 CARD = Target("gpu", 80 * 2**30)
+DEVICES = (Target("cpu"), Target("any"), CARD, Target("tpu", 16 * 2**30))
 
 
 def test_the_default_is_this_machine():
@@ -153,7 +154,7 @@ def test_textbook_forms_give_the_same_gradients(name):
             return jax.grad(loss, argnums=(0, 1))(params, images)
 
         programs = {}
-        for device in (Target("cpu"), Target("any"), Target("gpu", 80 * 2**30)):
+        for device in DEVICES:
             with traced_for(device):
                 program = gradients.lower(params, images)
             programs[program.as_text()] = program  # one where two are the same to the letter
@@ -163,6 +164,31 @@ def test_textbook_forms_give_the_same_gradients(name):
     for others in results[1:]:
         for a, b in zip(results[0], others, strict=True):
             assert np.linalg.norm(a - b) <= 1e-9 * np.linalg.norm(a) + 1e-12 * total
+
+
+@pytest.mark.parametrize("name", ["rcan", "san"])
+def test_a_tpu_keeps_what_goes_from_group_to_group_alone(name):
+    """In a training step; the gradients are those of loops in loops, in float64 as above."""
+    model = create_model(name, n_resgroups=7, n_resblocks=3, n_feats=16)
+    with jax.enable_x64(True):
+        images = jnp.asarray(np.random.default_rng(0).random(example_images(model).shape))
+        variables = random_variables(model, 0.1)
+        params = jax.tree.map(np.float64, variables["params"])
+
+        @jax.jit
+        def gradients(params):
+            return jax.grad(lambda p: trained(model, variables, p, images).sum())(params)
+
+        found = []
+        for device in (Target("any"), Target("tpu", 16 * 2**30)):
+            with traced_for(device):
+                program = gradients.lower(params)
+            kept = f"tensor<7x3x{'x'.join(map(str, images.shape[:3]))}x16xf64>"
+            assert (kept in program.as_text()) == (device.platform == "any")
+            found.append(jax.tree.leaves(program.compile()(params)))
+    total = np.sqrt(sum(np.linalg.norm(a) ** 2 for a in found[0]))
+    for a, b in zip(*found, strict=True):
+        assert np.linalg.norm(a - b) <= 1e-9 * np.linalg.norm(a) + 1e-12 * total
 
 
 @pytest.mark.parametrize("name", SMALL)
