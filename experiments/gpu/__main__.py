@@ -38,6 +38,9 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Stages; all by default.")] = None,
 ) -> None:
     """Runs the stages and writes the report."""
+    if output.exists() and any(output.iterdir()):  # its weights would be scored as this run's
+        kept = f"--earlier {output / 'results.json'} keeps the rows of a run"
+        raise typer.BadParameter(f"{output} is not empty: give a new folder; {kept}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the children
     conditions = {"commit": _commit(data), "minutes": minutes, "small": small}
     results = Results(output, conditions)

@@ -80,7 +80,8 @@ def train(workdir: Path, *arguments: str) -> dict[str, Any]:
     start = time.perf_counter()
     command = [sys.executable, "-m", "sr_jax.main", f"--workdir={workdir}", *arguments]
     command.append("--config.data.placement=device")  # TensorFlow need not be there
-    code = run(command, stopped=128 + signal.SIGTERM)
+    # The second code is that of a program that was told to end before it listened.
+    code = run(command, stopped=(128 + signal.SIGTERM, -signal.SIGTERM))
     steps = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")]
     return {
         "seconds": round(time.perf_counter() - start, 1),
@@ -89,14 +90,14 @@ def train(workdir: Path, *arguments: str) -> dict[str, Any]:
     }
 
 
-def run(command: list[str], *, stopped: int = 0) -> int:
+def run(command: list[str], *, stopped: tuple[int, ...] = ()) -> int:
     """Runs a command that prints to the log.
 
     Raises:
-        RuntimeError: its exit code is neither 0 nor `stopped`.
+        RuntimeError: its exit code is neither 0 nor one of `stopped`.
     """
     code = subprocess.run(command, stdout=sys.stderr).returncode
-    if code not in (0, stopped):
+    if code not in (0, *stopped):
         raise RuntimeError(f"{' '.join(command[1:4])} ended with {code}; the log says why")
     return code
 

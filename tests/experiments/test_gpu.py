@@ -1,6 +1,8 @@
 """The run on a card: what a stage that fails, hangs or is cut short leaves of the earlier ones."""
 
 import json
+import signal
+import subprocess
 import textwrap
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 import typer
 from PIL import Image
 
-from experiments.gpu import correctness, prepare, speed, stages
+from experiments.gpu import __main__ as program
+from experiments.gpu import correctness, prepare, speed, stages, training
 from experiments.gpu.report import write_report
 from experiments.gpu.stages import Results, Runner, Stage
 
@@ -82,6 +85,21 @@ def test_what_an_earlier_run_measured_is_kept(run, tmp_path):
     results = Results(tmp_path / "again", {})
     results.carry_over({"stages": found}, ["a"])
     assert list(results.items("a")) == ["one"]
+
+
+def test_a_folder_with_files_is_refused(tmp_path):
+    (tmp_path / "vdsr.safetensors").write_bytes(b"of an earlier run")
+    with pytest.raises(typer.BadParameter, match="is not empty: give a new folder"):
+        program.main(output=tmp_path)
+
+
+@pytest.mark.parametrize("code", [128 + signal.SIGTERM, -signal.SIGTERM])
+def test_a_training_that_is_told_to_end_has_not_failed(code, tmp_path, monkeypatch):
+    ended = subprocess.CompletedProcess([], code)
+    monkeypatch.setattr(training.subprocess, "run", lambda *_, **__: ended)
+    found = training.train(tmp_path)
+    assert found["stopped"]
+    assert found["step"] == 0
 
 
 def test_the_telling_rows_come_first():
