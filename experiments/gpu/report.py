@@ -1,6 +1,6 @@
 """results.json as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,22 @@ def _speed(items: Mapping[str, Any]) -> list[str]:
 
 
 def _training(items: Mapping[str, Any]) -> list[str]:
-    return table(["what", "found"], [(name, _rest(answer)) for name, answer in items.items()])
+    lines = table(["what", "found"], [(name, _rest(answer)) for name, answer in items.items()])
+    for answer in items.values():
+        if "rows" in answer:
+            lines += ["", *_scores(answer["rows"], answer["published"])]
+    return lines
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], published: Mapping[str, float]) -> list[str]:
+    """PSNR in dB, with the paper's figure for each scale."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    found = {(row["scale"], row["method"]): f"{row['psnr']:.2f}" for row in rows}
+    cells = [
+        [f"x{scale}", *(found.get((int(scale), method), "") for method in methods), figure]
+        for scale, figure in published.items()
+    ]
+    return table(["scale", *(f"{method}, dB" for method in methods), "paper, dB"], cells)
 
 
 def _milliseconds(column: Mapping[str, Any]) -> str:
@@ -73,4 +88,9 @@ def _milliseconds(column: Mapping[str, Any]) -> str:
 
 
 def _rest(answer: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in answer.items())
+    tables = ("rows", "published")  # in `_scores`
+    return ", ".join(f"{key} {_number(answer[key])}" for key in answer if key not in tables)
+
+
+def _number(value: Any) -> Any:
+    return f"{value / 1e9:,.0f}e9" if isinstance(value, float) and value > 1e9 else value

@@ -130,6 +130,23 @@ def test_the_report_tells_of_failures_too(tmp_path):
     assert "| resume |  |  |  |  | stopped: over its limit of 90 s |" in page
 
 
+def test_the_report_puts_scores_beside_the_papers(tmp_path):
+    rows = [
+        {"scale": scale, "method": method, "psnr": value}
+        for scale, method, value in ((2, "bicubic", 33.661), (2, "vdsr", 37.5), (4, "vdsr", 31.3))
+    ]
+    answer = {"status": "measured", "published": training.PUBLISHED, "rows": rows, "flops": 9.9e14}
+    write_report(
+        {"conditions": {}, "stages": {"vdsr": {"items": {"vdsr scores": answer}}}},
+        tmp_path / "report.md",
+    )
+    page = (tmp_path / "report.md").read_text()
+    assert "| vdsr scores | status measured, flops 990,000e9 |" in page
+    assert "| scale | bicubic, dB | vdsr, dB | paper, dB |" in page
+    assert "| x2 | 33.66 | 37.50 | 37.53 |" in page
+    assert "| x4 |  | 31.30 | 31.35 |" in page
+
+
 def test_what_is_sent_counts_the_repository_and_is_refused_when_it_is_too_large(tmp_path, capsys):
     folders = [tmp_path / name for name in ("T91", "BSDS200", "Set5")]
     for folder in folders:
