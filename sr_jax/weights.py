@@ -41,7 +41,7 @@ def save(path: str | Path, model: Network, variables: Variables, *, half: bool =
 
 
 def to_bytes(model: Network, variables: Variables, *, half: bool = False) -> bytes:
-    """What a weights file of a network holds.
+    """What a weights file of a network holds: the same bytes for the same values.
 
     Args:
         model: the network.
@@ -62,7 +62,7 @@ def to_bytes(model: Network, variables: Variables, *, half: bool = False) -> byt
         "hyperparameters": json.dumps(hyperparameters),
         "sha256": _digest(tensors),
     }
-    return safetensors.numpy.save(tensors, metadata)
+    return _in_order(safetensors.numpy.save(tensors, metadata))
 
 
 def load(path: str | Path, *, allow: Collection[str] = ()) -> tuple[Network, dict[str, Any]]:
@@ -147,6 +147,16 @@ def _halve(name: str, tensor: np.ndarray) -> np.ndarray:
     if not np.isfinite(half).all():
         raise ValueError(f"{name} has values that float16 cannot hold")
     return half
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata by name; safetensors has them in an order of chance."""
+    begin = 8 + int.from_bytes(data[:8], "little")  # of the tensors
+    header = json.loads(data[8:begin])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[begin:]
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:

@@ -29,6 +29,10 @@ def test_round_trip_is_bit_equal(tmp_path, network):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_same_values_are_the_same_bytes(network):
+    assert len({weights.to_bytes(*network) for _ in range(8)}) == 1
+
+
 def test_all_misfits_are_listed(tmp_path, network):
     model, variables = network
     path = tmp_path / "weights.safetensors"
