@@ -126,12 +126,13 @@ def test_killed_and_signalled_equals_uninterrupted(number, code, uninterrupted, 
 def test_killed_20_times_equals_uninterrupted(network, tmp_path, record_property):
     """Bit-equal, for one network, for branches that take turns, and for two networks at once."""
     arguments = ("--config.train.steps=1000", "--config.train.log_every=50")
-    train(tmp_path / "whole", *arguments, "--config.train.checkpoint_every=100", network=network)
-    arguments += ("--config.train.checkpoint_every=2",)
+    rarely = (*arguments, "--config.train.checkpoint_every=100")
+    often = (*arguments, "--config.train.checkpoint_every=2")
+    train(tmp_path / "whole", *rarely, network=network)
     workdir = tmp_path / "run"
-    torn = kill_often(workdir, *arguments, network=network, kills=20, from_start=6, seed=7)
+    torn = kill_often(workdir, *often, network=network, kills=20, from_start=6, seed=7)
     reached = steps(workdir)[-1]
-    output = Run(workdir, *arguments, network=network).finish()
+    output = Run(workdir, *rarely, network=network).finish()
     assert f"resuming at step {reached} of" in output
     assert not half_written(workdir)
     assert not (workdir / "checkpoints-unreadable").exists()

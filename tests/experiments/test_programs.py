@@ -135,6 +135,9 @@ def test_the_page_installs_all_that_compiling_imports():
     of = importlib.metadata.packages_distributions()
     imported = {of[top][0].lower().replace("_", "-") for top in tops - OURS}
     page = (RESULTS.parent / "README.md").read_text()
-    (told,) = set(re.findall(r'pip install "jax\[\w+\]==\S+" (.*)', page))
-    told = {word.split("==")[0] for word in told.split()}
-    assert imported <= told | {"jax", "numpy", "absl-py", "psutil"}  # these come with the others
+    lines = re.findall(r'pip install "jax\[\w+\]==\S+" (.*)', page)
+    assert len(lines) == 3
+    for line in lines:
+        told = {word.split("==")[0] for word in line.split()}
+        # These come with the others.
+        assert imported <= told | {"jax", "numpy", "absl-py", "psutil"}, line
